@@ -1,0 +1,31 @@
+# Two commands matter to a newcomer: `make demo` and `make test`. Everything they need, they install.
+VENV   := .venv
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed
+
+.PHONY: setup demo check test bench clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml
+	python3 -c 'import sys; sys.exit("mesh-stream needs Python 3.11 or newer; `python3` here is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	test -x $(PY) || python3 -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[local,async,dev]'
+	touch $(STAMP)
+
+demo: setup
+	$(VENV)/bin/mesh-stream demo
+
+check: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+test: check
+	$(PY) -m pytest
+
+bench: setup
+	$(PY) -m tests.bench
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,270 @@
+"""What a loaded product is: the declaration with every convention filled in and every file read.
+
+The loader makes these; the pipeline, the worker, the plan and the catalog read them. They are
+values: frozen, without I/O, without Kafka.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+
+class Format(enum.StrEnum):
+    """How the values of an input topic are written."""
+
+    JSON = "json"
+    """One JSON object a record."""
+    AVRO = "avro"
+    """Registry-framed Avro."""
+
+
+class Action(enum.StrEnum):
+    """What happens to a record that breaks a rule."""
+
+    OBSERVE = "observe"
+    """Counted; the fact is published. For a rule that is being tried out."""
+    WARN = "warn"
+    """Counted and logged at a bounded rate; the fact is published."""
+    DLQ = "dlq"
+    """The input record becomes a dead letter."""
+    FAIL = "fail"
+    """The product stops without committing the record."""
+
+
+class Dimension(enum.StrEnum):
+    """The quality dimension a rule speaks of (ODCS `quality[].dimension`)."""
+
+    ACCURACY = "accuracy"
+    COMPLETENESS = "completeness"
+    CONFORMITY = "conformity"
+    CONSISTENCY = "consistency"
+    COVERAGE = "coverage"
+    TIMELINESS = "timeliness"
+    UNIQUENESS = "uniqueness"
+
+
+@dataclass(frozen=True, slots=True)
+class NotNull:
+    """The column is present and not null."""
+
+
+@dataclass(frozen=True, slots=True)
+class IsNull:
+    """The column is null."""
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """The column lies between two bounds; a bound left out is None."""
+
+    minimum: int | float | Decimal | str | None
+    maximum: int | float | Decimal | str | None
+    strict_minimum: bool = False
+    strict_maximum: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InSet:
+    """The column is one of (or, negated, none of) the values."""
+
+    values: tuple[Any, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MatchesRegex:
+    """The regular expression matches from the column's start (or, negated, does not)."""
+
+    pattern: str
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LengthBetween:
+    """The column's length (characters, bytes or items) lies between two bounds, both inclusive."""
+
+    minimum: int | None
+    maximum: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OfType:
+    """The column's value is of one of the Python types."""
+
+    types: tuple[type, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """A named Python predicate over the whole record (a fact, before it is encoded) is true."""
+
+    predicate: Callable[[Any], object]
+
+
+Check = NotNull | IsNull | Between | InSet | MatchesRegex | LengthBetween | OfType | Holds
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One quality rule. A null passes every check but `NotNull` and `Holds`."""
+
+    name: str
+    """Unique in the product; a metric label and a dead-letter header."""
+    check: Check
+    column: str | None
+    """The fact's field; None for `Holds`."""
+    action: Action = Action.DLQ
+    dimension: Dimension = Dimension.CONFORMITY
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """The governed schema of the facts.
+
+    Attributes:
+        schema: The completed Avro record schema, as plain JSON data (what fastavro parses).
+        canonical: The same as compact JSON text: what is registered and looked up.
+        name: The record's full name.
+        fields: Field name -> its Avro type, in order.
+        compatibility: The registry's level for the subject, such as `BACKWARD`.
+        notes: What the loader completed by governed default, one sentence each.
+    """
+
+    schema: Mapping[str, Any]
+    canonical: str
+    name: str
+    fields: Mapping[str, Any]
+    compatibility: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Transformation:
+    """The product's function: `record -> record | None | iterable of records`.
+
+    Attributes:
+        function: The callable.
+        origin: `src/transformations/completed.py:complete`, for messages.
+        record_type: What the first parameter is annotated with; `dict` where it is not.
+        wants_context: Whether it takes the source context as its second parameter.
+    """
+
+    function: Callable[..., Any]
+    origin: str
+    record_type: Any
+    wants_context: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input port: a raw topic, or another product's output topic.
+
+    Attributes:
+        topic: The topic's name on the broker.
+        format: How its values are written.
+        product: The product it belongs to, or None for a raw topic.
+        event_time: Field of the input record that says when it happened, or None: the record's
+            own timestamp.
+        transformation: What is applied to its records, or None: they are published as they are.
+    """
+
+    topic: str
+    format: Format
+    product: str | None
+    event_time: str | None
+    transformation: Transformation | None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The output port: the governed topic.
+
+    Attributes:
+        topic: `<domain>.<product>.v<major>`.
+        key: Field of the fact whose value becomes the record key, or None: the input's key stays.
+        event_time: Timestamp field of the fact that freshness is measured from, or None: the input
+            record's timestamp.
+        partitions: How many; None means: as many as the first input.
+        settings: Topic settings with the broker's own dotted names.
+    """
+
+    topic: str
+    key: str | None
+    event_time: str | None
+    partitions: int | None
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sla:
+    """What is promised. Freshness in seconds; availability as a share of 1, such as 0.999."""
+
+    freshness_seconds: float
+    availability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one record may cost. Sizes in bytes.
+
+    Attributes:
+        record_bytes: Largest fact; a larger one is a dead letter.
+        input_bytes: Largest input record that is decoded; a larger one is a dead letter.
+        fanout: Most facts one input record may become.
+    """
+
+    record_bytes: int = 1_000_000
+    input_bytes: int = 8_000_000
+    fanout: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A data product, whole: everything that a worker, a plan or a catalog needs to know."""
+
+    folder: Path
+    name: str
+    domain: str
+    owner: str
+    version: str
+    status: str
+    description: str
+    documentation: str
+    sla: Sla
+    contract: Contract
+    inputs: tuple[Input, ...]
+    output: Output
+    rules: tuple[Rule, ...]
+    limits: Limits
+
+    @property
+    def group(self) -> str:
+        """The consumer group: `mesh.<product>`."""
+        return f"mesh.{self.name}"
+
+    @property
+    def subject(self) -> str:
+        """The registry subject of the facts (TopicNameStrategy)."""
+        return f"{self.output.topic}-value"
+
+    @property
+    def dead_letter_topic(self) -> str:
+        """Where records that are wrong go: `dlq.<domain>.<product>`."""
+        return f"dlq.{self.domain}.{self.name}"
+
+    def transactional_id(self, slot: int) -> str:
+        """The stable transactional id of one worker slot: `mesh.<product>.<slot>`."""
+        return f"mesh.{self.name}.{slot}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """Every product under one folder, by name; names are unique across domains."""
+
+    root: Path
+    products: Mapping[str, Product]
