@@ -171,6 +171,8 @@ class Input:
         event_time: Field of the input record that says when it happened, or None: the record's
             own timestamp.
         transformation: What is applied to its records, or None: they are published as they are.
+        reader: The contract that Avro records are resolved to: the other product's, or the one the
+            input declares; None: each record is read as its writer wrote it.
     """
 
     topic: str
@@ -178,6 +180,7 @@ class Input:
     product: str | None
     event_time: str | None
     transformation: Transformation | None
+    reader: Contract | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""What the SRE sees: metrics, and whether the freshness promise holds."""

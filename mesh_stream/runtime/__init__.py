@@ -1,0 +1,1 @@
+"""Who moves records: the worker loop, its transactions, its supervisor."""
