@@ -1,0 +1,1 @@
+"""What is promised: declarations, schemas, rules. No I/O but files, no Kafka."""

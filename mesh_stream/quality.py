@@ -1,0 +1,13 @@
+"""Quality rules as code: what product authors import.
+
+    from mesh_stream.quality import data_quality_check, expect
+
+    @data_quality_check
+    def validate_orders_completed(df):
+        expect(df).column_values_to_not_be_null("order_id")
+        expect(df).column_values_to_be_between("total_amount", 0, 1000000)
+"""
+
+from mesh_stream.product.rules import data_quality_check, expect
+
+__all__ = ["data_quality_check", "expect"]
