@@ -1,0 +1,1 @@
+"""The broker's edge: client settings, topics, the schema registry, preflight."""

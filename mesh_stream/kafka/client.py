@@ -1,0 +1,224 @@
+"""The settings of every Kafka client here, each with its reason, and what its errors mean.
+
+librdkafka's defaults are made for the general case; what differs here was measured, or is part
+of exactly-once. The operator's own settings come last; those that would break exactly-once were
+refused when the settings were read.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from mesh_stream.errors import (
+    AccessDeniedError,
+    BrokerError,
+    DeclarationError,
+    Fault,
+    PlatformError,
+)
+from mesh_stream.product.product import Product
+from mesh_stream.settings import ENVIRONMENT, Settings
+
+CLIENT: Mapping[str, str | int | bool] = {
+    # A deleted topic, or new partitions, are noticed within half a minute (default: 5 minutes).
+    "topic.metadata.refresh.interval.ms": 30_000,
+    # After a broker's restart work goes on within a second (default: up to ten).
+    "reconnect.backoff.max.ms": 1_000,
+    # A dead connection of an idle product is found before the group coordinator misses us.
+    "socket.keepalive.enable": True,
+}
+"""For every client."""
+
+CONSUMER: Mapping[str, str | int | bool] = {
+    # Offsets are committed in the producer's transaction, never beside it.
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    # Records of aborted transactions do not exist.
+    "isolation.level": "read_committed",
+    # Positions are set explicitly at assignment. A position that the broker no longer has means
+    # lost records: that is an error to stop on, not a reason to jump.
+    "auto.offset.reset": "error",
+    # Topics come from `apply`; a typing error must not create one.
+    "allow.auto.create.topics": False,
+    # A rebalance takes only the partitions that move.
+    "partition.assignment.strategy": "cooperative-sticky",
+    # A worker that died is replaced within ten seconds (default 45).
+    "session.timeout.ms": 10_000,
+    "heartbeat.interval.ms": 3_000,
+    # A worker that hangs in one batch for a minute loses its partitions (default: five minutes).
+    "max.poll.interval.ms": 60_000,
+    # With the local queue full, the fetcher sleeps this long: the default of a second halves
+    # the throughput of everything here.
+    "fetch.queue.backoff.ms": 10,
+    # Bounds on what is fetched ahead, per partition and softly. With the back-off gone, these ran
+    # as fast as 200,000 records and 256 MB, in 120 MB less memory.
+    "queued.min.messages": 5_000,
+    "queued.max.messages.kbytes": 16_384,
+    "fetch.max.bytes": 8_388_608,
+    # At low rates a fetch that waits is latency.
+    "fetch.wait.max.ms": 10,
+}
+"""For consumers of products."""
+
+PRODUCER: Mapping[str, str | int | bool] = {
+    "enable.idempotence": True,
+    # Records reach the broker within this; larger batches at low rates would be latency.
+    "linger.ms": 5,
+    "compression.type": "lz4",
+    "batch.size": 1_000_000,
+    # The largest record that any topic of ours admits; smaller limits are the topics' own.
+    "message.max.bytes": 16_777_216,
+    # Bounds on what waits to be sent: room for several transactions (default: 1 GB).
+    "queue.buffering.max.messages": 100_000,
+    "queue.buffering.max.kbytes": 65_536,
+    # A key lands where a Java producer would put it, so that products can be joined by key.
+    "partitioner": "murmur2_random",
+    # In a transaction the commit tells of success; only failures need a call into Python.
+    "delivery.report.only.error": True,
+}
+"""For producers of products."""
+
+TRANSACTION: Mapping[str, str | int | bool] = {
+    # An abandoned transaction hides every later record of its partitions this long. Many commit
+    # intervals, and longer than a broker's failover; below the broker's maximum.
+    "transaction.timeout.ms": 15_000,
+}
+"""For producers with a transactional id, besides `PRODUCER`."""
+
+Config = dict[str, Any]
+"""What a client's constructor takes: settings by their dotted names, and a `logger`."""
+
+# librdkafka writes to stderr by itself unless given a logger, past any masking.
+_LOGGER = logging.getLogger("mesh_stream.kafka.librdkafka")
+
+_ACCESS = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "TOPIC",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "GROUP",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "TRANSACTIONAL_ID",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "CLUSTER",
+}
+_CREDENTIALS = frozenset(
+    {
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.UNSUPPORTED_SASL_MECHANISM,
+        KafkaError.ILLEGAL_SASL_STATE,
+        KafkaError._AUTHENTICATION,  # noqa: SLF001 - an underscore marks librdkafka's own codes
+        # A handshake fails where one side cannot prove who it is: an expired certificate, an
+        # unknown authority, another name.
+        KafkaError._SSL,  # noqa: SLF001
+    }
+)
+
+
+def consumer_settings(settings: Settings, product: Product, *, client_id: str) -> Config:
+    """Returns the settings of a product's consumer, a member of its group.
+
+    Args:
+        settings: Where the broker is.
+        product: Whose inputs are read.
+        client_id: Names this member in the broker's logs and quotas, as `mesh.<product>.<slot>`.
+    """
+    return _config(settings, CONSUMER, {"group.id": product.group, "client.id": client_id})
+
+
+def reader_settings(settings: Settings, *, group: str, client_id: str) -> Config:
+    """Returns the settings of a consumer that belongs to no product: `tail`, the monitor, tests.
+
+    It reads what a product's consumer reads, read-committed, and commits nothing.
+
+    Args:
+        settings: Where the broker is.
+        group: Its consumer group; a name is needed even where partitions are assigned by hand.
+        client_id: Names it in the broker's logs.
+    """
+    return _config(settings, CONSUMER, {"group.id": group, "client.id": client_id})
+
+
+def producer_settings(
+    settings: Settings, *, client_id: str, transactional_id: str | None = None
+) -> Config:
+    """Returns the settings of a producer.
+
+    Args:
+        settings: Where the broker is.
+        client_id: Names it in the broker's logs and quotas.
+        transactional_id: A product slot's stable id; None for a producer without transactions,
+            such as a replay.
+    """
+    if transactional_id is None:
+        return _config(settings, PRODUCER, {"client.id": client_id})
+    own = {"client.id": client_id, "transactional.id": transactional_id}
+    return _config(settings, {**PRODUCER, **TRANSACTION}, own)
+
+
+def admin(settings: Settings, *, client_id: str = "mesh.admin") -> AdminClient:
+    """Returns an administrative client. It connects when first asked something.
+
+    Raises:
+        DeclarationError: librdkafka does not accept the settings.
+    """
+    config = _config(settings, {}, {"client.id": client_id})
+    try:
+        return AdminClient(config)
+    except KafkaException as cause:
+        raise settings_error(settings, cause) from cause
+
+
+def _config(
+    settings: Settings, role: Mapping[str, str | int | bool], own: Mapping[str, str]
+) -> Config:
+    # An option of another role would only make librdkafka warn, in every client, every time.
+    foreign = (CONSUMER.keys() | PRODUCER.keys() | TRANSACTION.keys()) - role.keys()
+    options = {key: text for key, text in settings.kafka_options().items() if key not in foreign}
+    return {
+        "bootstrap.servers": settings.bootstrap_servers,
+        **CLIENT,
+        **role,
+        **own,
+        **options,
+        "logger": _LOGGER,
+    }
+
+
+def settings_error(settings: Settings, error: KafkaException) -> DeclarationError:
+    """Turns librdkafka's refusal of its settings into a fault of the file they came from."""
+    path = settings.kafka_config or ENVIRONMENT
+    fault = Fault(path, 0, "", _text(error), "settings that librdkafka accepts")
+    return DeclarationError([fault])
+
+
+def kafka_error(error: KafkaException | KafkaError, doing: str) -> PlatformError:
+    """Turns an error of the Kafka client into ours.
+
+    Args:
+        error: What the client raised or reported.
+        doing: What was being done and to what, to follow "cannot": `read topic raw.orders`.
+
+    Returns:
+        AccessDeniedError where credentials or ACLs are the cause, else BrokerError.
+    """
+    code = code_of(error)
+    text = f"cannot {doing}: {_text(error)}"
+    if (resource := _ACCESS.get(code)) is not None:
+        return AccessDeniedError(
+            f"{text} ({resource} authorization failed); grant this principal the operation"
+        )
+    if code in _CREDENTIALS:
+        return AccessDeniedError(f"{text}; check the credentials in MESH_KAFKA_CONFIG")
+    return BrokerError(text)
+
+
+def code_of(error: KafkaException | KafkaError) -> int:
+    """Returns the error's code; `UNKNOWN` for an exception that carries none."""
+    inner = error.args[0] if isinstance(error, KafkaException) and error.args else error
+    return inner.code() if isinstance(inner, KafkaError) else KafkaError.UNKNOWN
+
+
+def _text(error: KafkaException | KafkaError) -> str:
+    inner = error.args[0] if isinstance(error, KafkaException) and error.args else error
+    return f"{inner.str()} [{inner.name()}]" if isinstance(inner, KafkaError) else str(inner)
