@@ -1,19 +1,20 @@
 """Every failure of mesh-stream, drawn as one tree; each family has one fate.
 
     MeshError
-    ├── DeclarationError        a declaration is wrong    -> refuse to start, all faults at once   exit 2
-    ├── NotProvisionedError     broker or registry lack what is declared -> refuse, name `apply`   exit 2
-    ├── RecordError             a record is wrong         -> dead letter, go on
+    ├── DeclarationError        a declaration is wrong -> refuse to start, all at once        exit 2
+    ├── NotProvisionedError     broker or registry lack something -> refuse, name `apply`     exit 2
+    ├── SchemaRefusedError      the registry will not take a schema -> nothing registered    exit 2
+    ├── RecordError             a record is wrong      -> dead letter, go on
     │   ├── PayloadError            its bytes cannot be read              class `payload`
     │   ├── ContractError           it breaks schema or rule              class `contract`
     │   └── CodeError               the transformation raised             class `code`
-    ├── PlatformError           the platform is wrong     -> pause and retry, then stop            exit 3
+    ├── PlatformError           the platform is wrong  -> pause and retry, then stop         exit 3
     │   ├── BrokerError             Kafka
     │   ├── RegistryError           the schema registry
     │   ├── DependencyError         a service that a transformation called
-    │   └── AccessDeniedError       credentials or ACLs                                            exit 4
-    ├── HaltError               a rule with action `fail` -> stop without committing               exit 1
-    └── FencedError             another process has this slot's transactional id -> stop           exit 5
+    │   └── AccessDeniedError       credentials or ACLs                                      exit 4
+    ├── HaltError               a rule with action `fail` -> stop without committing         exit 1
+    └── FencedError             another process has this slot's transactional id -> stop     exit 5
 
 A platform fault is never turned into a dead letter: a good record must not be lost to a bad night.
 """
@@ -87,6 +88,12 @@ class NotProvisionedError(MeshError):
             f"{product} cannot start: what it declares is not provisioned{lines}\n"
             f"run `mesh-stream plan` to see the difference, `mesh-stream apply` to mend it"
         )
+
+
+class SchemaRefusedError(MeshError):
+    """The registry will not take a schema: incompatible with an earlier one, or no schema."""
+
+    exit_code = 2
 
 
 class RecordError(MeshError):
