@@ -114,6 +114,15 @@ _CREDENTIALS = frozenset(
     }
 )
 
+_UNREACHABLE = frozenset(
+    {
+        KafkaError._TIMED_OUT,  # noqa: SLF001
+        KafkaError._TRANSPORT,  # noqa: SLF001
+        KafkaError._RESOLVE,  # noqa: SLF001
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+    }
+)
+
 
 def consumer_settings(settings: Settings, product: Product, *, client_id: str) -> Config:
     """Returns the settings of a product's consumer, a member of its group.
@@ -210,6 +219,8 @@ def kafka_error(error: KafkaException | KafkaError, doing: str) -> PlatformError
         )
     if code in _CREDENTIALS:
         return AccessDeniedError(f"{text}; check the credentials in MESH_KAFKA_CONFIG")
+    if code in _UNREACHABLE:
+        text += "; is the broker running, and does MESH_BOOTSTRAP_SERVERS name it?"
     return BrokerError(text)
 
 

@@ -120,16 +120,15 @@ class SchemaRegistry:
             raise PayloadError(unusable.refusal, rule="unsafe_schema")
         return None
 
-    def lookup(self, subject: str, schema: str) -> int | None:
-        """Returns the id of a schema under a subject; None if it is not registered there.
+    def lookup(self, subject: str, schema: str) -> Registered | None:
+        """Returns where a schema is registered under a subject; None if it is not.
 
         Raises:
             SchemaRefusedError: The registry takes it for no schema.
             PlatformError: The registry could not be asked, or refused the credentials.
         """
         path = f"{_subject(subject)}?normalize=true"
-        answer = self._transport.ask("POST", path, {"schema": schema})
-        return None if answer is None else int(field(answer, "id", int))
+        return _registered(subject, self._transport.ask("POST", path, {"schema": schema}))
 
     def latest(self, subject: str) -> Registered | None:
         """Returns the newest version of a subject; None if it has none.
@@ -138,10 +137,7 @@ class SchemaRegistry:
             PlatformError: The registry could not be asked, or refused the credentials.
         """
         answer = self._transport.ask("GET", f"{_subject(subject)}/versions/latest")
-        if answer is None:
-            return None
-        version, schema_id = field(answer, "version", int), field(answer, "id", int)
-        return Registered(subject, version, schema_id, field(answer, "schema", str))
+        return _registered(subject, answer)
 
     def register(self, subject: str, schema: str) -> int:
         """Registers a schema under a subject, unless it is there already; returns its id.
@@ -240,3 +236,10 @@ class SchemaRegistry:
 
 def _subject(subject: str) -> str:
     return f"/subjects/{quote(subject, safe='')}"
+
+
+def _registered(subject: str, answer: Any | None) -> Registered | None:
+    if answer is None:
+        return None
+    version, schema_id = field(answer, "version", int), field(answer, "id", int)
+    return Registered(subject, version, schema_id, field(answer, "schema", str))

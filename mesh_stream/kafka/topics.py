@@ -1,0 +1,251 @@
+"""Topics: what is on the broker, what a product wants there, and the few ways to change it.
+
+Nothing here deletes: no topic, no partition, no record. Topics are looked up in a way that cannot
+create them, even where the broker would create whatever is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourceType,
+)
+
+from mesh_stream.errors import AccessDeniedError
+from mesh_stream.kafka.client import code_of, kafka_error
+from mesh_stream.product.product import Product
+
+SECONDS = 15.0
+"""For one question to the broker."""
+MAX_REPLICAS = 3
+
+DEAD_LETTER_RETENTION_MS = 1_209_600_000
+"""Two weeks: time to come back from a holiday and redrive."""
+HEADER_ROOM_BYTES = 65_536
+"""What a dead letter's headers, or a fact's, may add to the record."""
+DEFAULT_MESSAGE_BYTES = 1_048_588
+"""What a topic admits unless told otherwise (Kafka's `max.message.bytes`)."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it is on the broker.
+
+    Attributes:
+        name: Its name.
+        partitions: How many it has.
+        replicas: Of its first partition.
+        settings: Every setting in effect; None where this principal may not read them.
+    """
+
+    name: str
+    partitions: int
+    replicas: int
+    settings: Mapping[str, str] | None
+
+    def setting(self, name: str, default: str) -> str:
+        """One setting in effect; the default where it cannot be known."""
+        return default if self.settings is None else self.settings.get(name, default)
+
+
+def describe(admin: AdminClient, names: Iterable[str]) -> dict[str, Topic]:
+    """Returns those of the topics that exist, by name.
+
+    Raises:
+        PlatformError: The broker did not answer, or refused.
+    """
+    asked = sorted(set(names))
+    if not asked:
+        return {}
+    found: dict[str, tuple[int, int]] = {}
+    described = admin.describe_topics(TopicCollection(asked), request_timeout=SECONDS)
+    for name, future in described.items():
+        try:
+            description = future.result(SECONDS + 1)
+        except KafkaException as cause:
+            if code_of(cause) == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                continue
+            raise kafka_error(cause, f"describe topic {name}") from cause
+        partitions = description.partitions
+        found[name] = (len(partitions), len(partitions[0].replicas) if partitions else 0)
+    settings = _settings(admin, found)
+    return {name: Topic(name, *shape, settings[name]) for name, shape in found.items()}
+
+
+def brokers(admin: AdminClient) -> int:
+    """Returns how many brokers the cluster has.
+
+    Raises:
+        PlatformError: The broker did not answer, or refused.
+    """
+    cluster = _answer(admin.describe_cluster(request_timeout=SECONDS), "describe the cluster")
+    return len(cluster.nodes)
+
+
+def create(
+    admin: AdminClient,
+    name: str,
+    *,
+    partitions: int,
+    replicas: int,
+    settings: Mapping[str, str],
+    dry_run: bool = False,
+) -> None:
+    """Creates a topic; one that exists already is left as it is.
+
+    Args:
+        admin: The client.
+        name: The topic.
+        partitions: How many.
+        replicas: Of each partition.
+        settings: By the broker's own names.
+        dry_run: Only ask the broker whether it would.
+
+    Raises:
+        PlatformError: The broker did not answer, or refused.
+    """
+    topic = NewTopic(
+        name,
+        num_partitions=partitions,
+        replication_factor=replicas,
+        config=dict(settings),
+    )
+    created = admin.create_topics(
+        [topic],
+        operation_timeout=SECONDS,
+        request_timeout=SECONDS,
+        validate_only=dry_run,
+    )
+    try:
+        created[name].result(SECONDS + 1)
+    except KafkaException as cause:
+        if code_of(cause) != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise kafka_error(cause, f"create topic {name}") from cause
+
+
+def alter(admin: AdminClient, name: str, settings: Mapping[str, str]) -> None:
+    """Changes some settings of a topic, and no other.
+
+    Raises:
+        PlatformError: The broker did not answer, or refused.
+    """
+    entries = [
+        ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+        for key, value in settings.items()
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
+    for future in admin.incremental_alter_configs([resource], request_timeout=SECONDS).values():
+        _answer(future, f"alter topic {name}")
+
+
+def add_partitions(admin: AdminClient, name: str, total: int) -> None:
+    """Raises a topic's number of partitions to `total`.
+
+    Raises:
+        PlatformError: The broker did not answer, or refused.
+    """
+    grown = admin.create_partitions(
+        [NewPartitions(name, total)], operation_timeout=SECONDS, request_timeout=SECONDS
+    )
+    _answer(grown[name], f"add partitions to topic {name}")
+
+
+def output_settings(product: Product, replicas: int) -> dict[str, str]:
+    """Returns the settings that a product's output topic has to have, on so many replicas."""
+    settings = {
+        "cleanup.policy": "delete",
+        # The worker compresses; a broker that recompressed would only spend its own time.
+        "compression.type": "producer",
+        **_durable(replicas),
+    }
+    if product.limits.record_bytes + HEADER_ROOM_BYTES > DEFAULT_MESSAGE_BYTES:
+        settings["max.message.bytes"] = str(product.limits.record_bytes + HEADER_ROOM_BYTES)
+    return {**settings, **product.output.settings}
+
+
+def dead_letter_settings(
+    product: Product, inputs: Iterable[Topic], replicas: int
+) -> dict[str, str]:
+    """Returns the settings that a product's dead letter topic has to have, at the least.
+
+    What is rejected must outlive its source, and always fit: the record as it came, and headers.
+
+    Args:
+        product: Whose dead letters.
+        inputs: Its input topics, as far as they exist.
+        replicas: On how many replicas.
+    """
+    retention, size = DEAD_LETTER_RETENTION_MS, product.limits.input_bytes
+    for topic in inputs:
+        kept = int(topic.setting("retention.ms", "0"))
+        forever = kept < 0 or "compact" in topic.setting("cleanup.policy", "delete")
+        retention = -1 if forever or retention < 0 else max(retention, kept)
+        size = max(size, int(topic.setting("max.message.bytes", "0")))
+    return {
+        "cleanup.policy": "delete",
+        "compression.type": "producer",
+        "retention.ms": str(retention),
+        "retention.bytes": "-1",
+        "max.message.bytes": str(size + HEADER_ROOM_BYTES),
+        **_durable(replicas),
+    }
+
+
+AT_LEAST = frozenset({"retention.ms", "retention.bytes", "max.message.bytes"})
+"""Settings of a dead letter topic that an operator may raise."""
+
+
+def suffices(name: str, actual: str, wanted: str) -> bool:
+    """Whether a setting is at least the wanted one; -1 stands for no bound."""
+    if actual == wanted:
+        return True
+    try:
+        have, want = int(actual), int(wanted)
+    except ValueError:
+        return False
+    return name in AT_LEAST and (have < 0 or 0 <= want <= have)
+
+
+def _durable(replicas: int) -> dict[str, str]:
+    # Two copies of everything that was acknowledged, where there are three to lose one of.
+    return {"min.insync.replicas": "2"} if replicas >= MAX_REPLICAS else {}
+
+
+def _settings(admin: AdminClient, names: Iterable[str]) -> dict[str, Mapping[str, str] | None]:
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    settings: dict[str, Mapping[str, str] | None] = {}
+    if not resources:
+        return settings
+    described = admin.describe_configs(resources, request_timeout=SECONDS)
+    for resource, future in described.items():
+        try:
+            entries = _answer(future, f"read the settings of topic {resource.name}")
+        except AccessDeniedError:
+            # A worker's principal need not be granted DescribeConfigs; what it cannot see, it
+            # cannot check.
+            settings[resource.name] = None
+            continue
+        settings[resource.name] = {
+            name: entry.value for name, entry in entries.items() if entry.value is not None
+        }
+    return settings
+
+
+def _answer(future: Future[T], doing: str) -> T:
+    try:
+        return future.result(SECONDS + 1)
+    except KafkaException as cause:
+        raise kafka_error(cause, doing) from cause
