@@ -30,12 +30,12 @@ class Provisioned:
 
     Attributes:
         schema_id: The registry's id of the contract: what every fact is framed with.
-        contract_version: The registry's version of it under the product's subject.
+        version: The registry's version of it under the product's subject.
         partitions: Input topic -> its partitions.
     """
 
     schema_id: int
-    contract_version: int
+    version: int
     partitions: Mapping[str, int]
 
 
