@@ -1,0 +1,59 @@
+"""Exclusive use of a folder, and files in it that are never seen half written."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mesh_stream.errors import PlatformError
+
+
+@contextmanager
+def locked(folder: Path, *, within: float) -> Iterator[None]:
+    """Hold the folder alone, waiting at most `within` seconds for another process to let go.
+
+    The lock is on the folder itself, not on a file in it: there is no file to leave behind, and
+    the system releases it when the holder dies, however it dies.
+
+    Raises:
+        PlatformError: Another process held it all that time.
+    """
+    deadline = time.monotonic() + within
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise PlatformError(
+                        f"{folder} is in use by another mesh-stream command, and was for "
+                        f"{within:.0f} s; wait for it to end, or end it, and try again"
+                    ) from None
+                threading.Event().wait(0.05)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Replace the file by the document, whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """The document in the file, or None where there is no file or no document in it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
