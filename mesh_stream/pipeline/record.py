@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 Headers = list[tuple[str, bytes | None]]
 """Record headers in order, duplicates kept."""
@@ -25,7 +25,10 @@ class Message(Protocol):
     def offset(self) -> int | None: ...  # noqa: D102
     def key(self) -> bytes | None: ...  # noqa: D102
     def value(self) -> bytes | None: ...  # noqa: D102
-    def headers(self) -> Headers | None: ...  # noqa: D102
+    def headers(self) -> Any:
+        """None, or `Headers`."""
+        ...
+
     def timestamp(self) -> tuple[int, int]:
         """(kind, milliseconds since the epoch); kind 0 means the record has none."""
         ...

@@ -1,0 +1,77 @@
+"""The options that several commands share, and what they mean together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from mesh_stream.product.product import Mesh, Product
+from mesh_stream.settings import Settings
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def products_option(function: _F) -> _F:
+    """`--products DIR`."""
+    return click.option(
+        "--products",
+        metavar="DIR",
+        help="The folder of the products.  [default: $MESH_PRODUCTS, else products]",
+    )(function)
+
+
+def settings_of(products: str | None) -> Settings:
+    """The settings of this process: options, environment, the stack of this machine.
+
+    Raises:
+        DeclarationError: The settings are wrong.
+        BrokerError: No broker is named and no stack runs.
+    """
+    return Settings.load(os.environ, products=products, running=_running_stack)
+
+
+def _running_stack() -> tuple[str, str] | None:
+    from mesh_stream.local import stack
+
+    found = stack.running()
+    return (found.bootstrap_servers, found.registry_url) if found else None
+
+
+def choose(mesh: Mesh, names: Sequence[str], domain: str | None) -> list[Product]:
+    """The products that a command was asked for; all of them where nothing was named.
+
+    Raises:
+        click.BadParameter: A name or domain that no product has.
+    """
+    for name in names:
+        if name not in mesh.products:
+            raise click.BadParameter(
+                f"no product is called {name!r}; there are: {', '.join(sorted(mesh.products))}"
+            )
+    chosen = [mesh.products[name] for name in names or sorted(mesh.products)]
+    if domain is not None:
+        domains = sorted({product.domain for product in mesh.products.values()})
+        if domain not in domains:
+            raise click.BadParameter(
+                f"no product is in the domain {domain!r}; there are: {', '.join(domains)}"
+            )
+        chosen = [product for product in chosen if product.domain == domain]
+    if not chosen:
+        raise click.UsageError(f"no product to run below {mesh.root}; `mesh-stream init` makes one")
+    return chosen
+
+
+def log_to_stderr(*, verbose: bool) -> None:
+    """Send log lines to standard error: one line each, with time and level."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO if verbose else logging.WARNING)

@@ -1,0 +1,265 @@
+"""Every metric of a worker, in one class with an injected registry; told once per transaction.
+
+Counters count what is committed: a transaction that was aborted never happened. Everything exists
+from the start at 0, so that a rate has a beginning; "last" things are exported as timestamps, so
+that their age grows when the process dies. Labels come from closed sets: topics, rules, the fault
+classes, and the filter reasons of the product, capped.
+
+The counters are plain numbers that one collector exports: the client library's own would cost a
+lock a record, and its histogram cannot take a batch.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from mesh_stream.pipeline.pipeline import MAX_REASONS
+from mesh_stream.product.product import Product
+from mesh_stream.runtime.report import Committed, Ending, WorkerState
+
+OTHER = "other"
+# What the stages themselves may say of a record, besides the product's rules.
+STAGE_FAULTS = {
+    "payload": (
+        "empty", "framing", "malformed", "oversize", "schema_incompatible", "trailing_bytes",
+        "type", "unknown_schema", "unsafe_schema",
+    ),
+    "contract": ("fanout", "key", "oversize", "schema"),
+    "code": ("transformation",),
+}  # fmt: skip
+_SPREAD = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 900, 3600, 86_400)
+
+
+class ProductMetrics(Collector):
+    """What one worker slot exports.
+
+    Args:
+        product: The product.
+        registry: Where it is exported; one per process.
+    """
+
+    def __init__(self, product: Product, registry: CollectorRegistry) -> None:
+        self._product = product
+        objective = product.sla.freshness_seconds
+        # A bucket exactly at the objective: the share of good records is read off, not guessed.
+        self._bounds = sorted({*_SPREAD, objective})
+        self._freshness = [0] * (len(self._bounds) + 1)
+        self._freshness_sum = 0.0
+        self._good = 0
+        self._consumed: Counter[str] = Counter({port.topic: 0 for port in product.inputs})
+        self._produced: Counter[str] = Counter(
+            {product.output.topic: 0, product.dead_letter_topic: 0}
+        )
+        self._sources = 0
+        self._filtered: Counter[str] = Counter({"unspecified": 0, "tombstone": 0})
+        self._rejected: Counter[tuple[str, str]] = Counter(
+            {(fault, rule): 0 for fault, rules in STAGE_FAULTS.items() for rule in rules}
+            | {("contract", rule.name): 0 for rule in product.rules}
+        )
+        self._broken: Counter[str] = Counter({rule.name: 0 for rule in product.rules})
+        self._judged = 0
+        self._endings: Counter[Ending] = Counter(dict.fromkeys(Ending, 0))
+        self._registry_requests: Counter[str] = Counter()
+        self._state = WorkerState.STARTING
+        self._lag: dict[tuple[str, int], int] = {}
+        self._newest_event = 0.0
+        self._progress = 0.0
+        self._transaction_seconds = 0.0
+        self._created = time.time()
+        registry.register(self)
+
+    # The witness of a worker
+
+    def committed(self, transaction: Committed) -> None:
+        """Count one committed transaction."""
+        self._consumed.update(transaction.consumed)
+        self._produced[self._product.output.topic] += transaction.facts
+        self._produced[self._product.dead_letter_topic] += transaction.rejected.total()
+        self._sources += transaction.sources
+        for reason, count in transaction.filtered.items():
+            known = reason in self._filtered or len(self._filtered) < MAX_REASONS
+            self._filtered[reason if known else OTHER] += count
+        for (fault, rule), count in transaction.rejected.items():
+            known = (fault, rule) in self._rejected
+            self._rejected[fault, rule if known else OTHER] += count
+            if rule in self._broken:
+                self._broken[rule] += count
+        for (rule, _), count in transaction.tolerated.items():
+            self._broken[rule] += count
+        self._judged += transaction.facts
+        self._transaction_seconds += transaction.took
+        self._count_freshness(transaction.event_times, transaction.at)
+
+    def _count_freshness(self, event_times: list[int], at: int) -> None:
+        """Sort a whole transaction's ages into the buckets at the cost of one sort."""
+        ages = sorted((at - event_time) / 1000 for event_time in event_times if event_time >= 0)
+        if not ages:
+            return
+        # A clock ahead of ours makes a negative age; a fact is never fresher than now.
+        self._freshness_sum += sum(age for age in ages if age > 0)
+        below = 0
+        for index, bound in enumerate(self._bounds):
+            upto = bisect_right(ages, bound)
+            self._freshness[index] += upto - below
+            below = upto
+        self._freshness[-1] += len(ages) - below
+        self._good += bisect_right(ages, self._product.sla.freshness_seconds)
+        self._newest_event = max(self._newest_event, at / 1000 - ages[0])
+
+    def ended(self, ending: Ending) -> None:
+        """Count how a transaction ended."""
+        self._endings[ending] += 1
+
+    def state(self, state: WorkerState) -> None:
+        """The worker is doing something else now."""
+        self._state = state
+
+    def progress(self, now: float) -> None:
+        """The loop turned, at `now` seconds since the epoch."""
+        self._progress = now
+
+    def lag(self, topic: str, partition: int, records: int | None) -> None:
+        """Records not yet read of an assigned partition; None drops the series."""
+        if records is None:
+            self._lag.pop((topic, partition), None)
+        else:
+            self._lag[topic, partition] = records
+
+    def registry_request(self, code: str) -> None:
+        """Count a request to the schema registry by its outcome."""
+        self._registry_requests[code] += 1
+
+    # The collector
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything, at this moment."""
+        product = self._product
+        info = GaugeMetricFamily(
+            "mesh_product_info", "The data product that this worker runs; always 1.",
+            labels=["product", "domain", "version", "owner"],
+        )  # fmt: skip
+        info.add_metric([product.name, product.domain, product.version, product.owner], 1)
+        yield info
+        yield self._counter(
+            "mesh_records_consumed", "Input records, by topic.", ["topic"],
+            (((topic,), count) for topic, count in list(self._consumed.items())),
+        )  # fmt: skip
+        yield self._counter(
+            "mesh_records_produced", "Facts and dead letters, by topic.", ["topic"],
+            (((topic,), count) for topic, count in list(self._produced.items())),
+        )  # fmt: skip
+        yield self._counter(
+            "mesh_records_sources", "Input records that became at least one fact.", [],
+            [((), self._sources)],
+        )  # fmt: skip
+        yield self._counter(
+            "mesh_records_filtered", "Input records left out on purpose, by reason.", ["reason"],
+            (((reason,), count) for reason, count in list(self._filtered.items())),
+        )  # fmt: skip
+        yield self._counter(
+            "mesh_records_rejected", "Input records dead-lettered, by fault class and rule.",
+            ["class", "rule"], list(self._rejected.items()),
+        )  # fmt: skip
+        yield self._counter(
+            "mesh_rule_evaluations", "Facts judged by each rule, by outcome.", ["rule", "outcome"],
+            self._evaluations(),
+        )  # fmt: skip
+        yield self._counter(
+            "mesh_transactions", "Transactions, by how they ended.", ["outcome"],
+            (((ending.value,), count) for ending, count in list(self._endings.items())),
+        )  # fmt: skip
+        yield self._counter(
+            "mesh_transaction_seconds", "Time from a transaction's first record to its commit.", [],
+            [((), self._transaction_seconds)],
+        )  # fmt: skip
+        yield self._counter(
+            "mesh_registry_requests", "Requests to the schema registry, by status.", ["code"],
+            (((code,), count) for code, count in list(self._registry_requests.items())),
+        )  # fmt: skip
+        yield self._counter(
+            "mesh_slo_good_events", "Facts within the objective, by SLO.", ["slo"],
+            [(("freshness",), self._good)],
+        )  # fmt: skip
+        yield self._counter(
+            "mesh_slo_events", "Facts with an event time, by SLO.", ["slo"],
+            [(("freshness",), sum(self._freshness))],
+        )  # fmt: skip
+        yield self._histogram()
+        yield from self._gauges()
+
+    def _evaluations(self) -> Iterator[tuple[tuple[str, str], float]]:
+        for rule, broken in list(self._broken.items()):
+            yield (rule, "broken"), broken
+            rejected = self._rejected["contract", rule]
+            yield (rule, "kept"), self._judged - (broken - rejected)
+
+    def _counter(
+        self, name: str, help_: str, labels: list[str],
+        samples: Iterable[tuple[tuple[str, ...], float]],
+    ) -> Metric:  # fmt: skip
+        family = CounterMetricFamily(name, help_, labels=labels)
+        for values, count in samples:
+            family.add_metric(values, count, created=self._created)
+        return family
+
+    def _histogram(self) -> Metric:
+        buckets, total = [], 0
+        for bound, count in zip(
+            [*map(str, map(float, self._bounds)), "+Inf"], self._freshness, strict=True
+        ):
+            total += count
+            buckets.append((bound, total))
+        family = HistogramMetricFamily(
+            "mesh_record_freshness_seconds",
+            "From a fact's event time to its commit; one bucket lies at the objective.",
+        )
+        family.add_metric([], buckets, self._freshness_sum)
+        return family
+
+    def _gauges(self) -> Iterator[Metric]:
+        imbalance = (
+            self._consumed.total() - self._sources - self._filtered.total() - self._rejected.total()
+        )
+        for name, help_, value in (
+            ("mesh_conservation_imbalance_records",
+             "Input records neither a fact's source, filtered nor rejected; 0.", imbalance),
+            ("mesh_freshness_objective_seconds",
+             "The freshness that the product promises.", self._product.sla.freshness_seconds),
+            ("mesh_availability_objective_ratio",
+             "The share of good minutes that it promises.", self._product.sla.availability),
+            ("mesh_last_progress_timestamp_seconds",
+             "When the loop last turned.", self._progress),
+        ):  # fmt: skip
+            yield GaugeMetricFamily(name, help_, value=value)
+        newest = GaugeMetricFamily(
+            "mesh_output_last_event_timestamp_seconds",
+            "Event time of the newest fact; 0 before the first.", labels=["topic"],
+        )  # fmt: skip
+        newest.add_metric([self._product.output.topic], self._newest_event)
+        yield newest
+        lag = GaugeMetricFamily(
+            "mesh_consumer_lag_records", "Records not yet read of an assigned partition.",
+            labels=["topic", "partition"],
+        )  # fmt: skip
+        for (topic, partition), records in sorted(self._lag.items()):
+            lag.add_metric([topic, str(partition)], records)
+        yield lag
+        state = GaugeMetricFamily(
+            "mesh_worker_state", "1 for what the worker is doing, 0 for the rest.",
+            labels=["state"],
+        )  # fmt: skip
+        for candidate in WorkerState:
+            state.add_metric([candidate.value], int(candidate is self._state))
+        yield state

@@ -1,0 +1,310 @@
+"""The consumer's side of a worker: which partitions are ours, and which offset is next in each.
+
+Positions are set explicitly when a partition is assigned, from the committed offsets, and every
+record is held against them: a record before its partition's position was read already, a record of
+a partition without one is not ours. That makes each record count once, whatever the client library
+still has in its queues after a rebalance or a seek.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from mesh_stream.errors import BrokerError, MeshError, NotProvisionedError, PlatformError
+from mesh_stream.kafka.client import kafka_error
+
+log = logging.getLogger(__name__)
+
+Partition = tuple[str, int]
+"""(topic, partition)."""
+
+_T = TypeVar("_T")
+
+# One slice of asking the broker: a stop request is looked at between two.
+ASK_SLICE_SECONDS = 2.0
+MAX_BACKOFF_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class Hold:
+    """A partition held back by a platform fault.
+
+    Attributes:
+        cause: The latest fault.
+        since: When the first came (monotonic seconds).
+        until: When the partition is tried again (monotonic seconds).
+        backoff: The wait that led there, in seconds.
+    """
+
+    cause: PlatformError
+    since: float
+    until: float
+    backoff: float
+
+
+class Partitions:
+    """The assigned partitions of one consumer.
+
+    Args:
+        product: The product's name, for messages.
+        consumer: The consumer.
+        stopping: Asked while waiting for the broker.
+    """
+
+    def __init__(self, product: str, consumer: Consumer, stopping: Callable[[], bool]) -> None:
+        self._product = product
+        self._consumer = consumer
+        self._stopping = stopping
+        self.positions: dict[Partition, int] = {}
+        """Next offset of every assigned partition."""
+        self.moved: set[Partition] = set()
+        """Partitions whose position is ahead of what was committed."""
+        self.held: dict[Partition, Hold] = {}
+        """Partitions that are paused because of a platform fault."""
+        self.suspects: dict[Partition, Hold] = {}
+        """Partitions that are being tried again after one."""
+
+    # Assignment
+
+    def assign(self, assigned: Iterable[TopicPartition], *, within: float) -> None:
+        """Take partitions: find where to go on in each, then start reading there.
+
+        The stable committed offset comes first; a dangling transaction is waited for. A partition
+        that the group never committed starts at its beginning, whenever it was created.
+
+        Raises:
+            NotProvisionedError: The committed offset is no longer, or not yet, in the topic.
+            PlatformError: The broker did not answer in time.
+        """
+        wanted = [TopicPartition(tp.topic, tp.partition) for tp in assigned]
+        if not wanted:
+            return
+        starts = []
+        for (topic, partition), committed in self.committed(wanted, within=within).items():
+            low, high = self._bounds(topic, partition, within=within)
+            start = low if committed is None else committed
+            if not low <= start <= high:
+                raise NotProvisionedError(
+                    self._product,
+                    [
+                        f"{topic}[{partition}] holds offsets {low} to {high}, but the group's next "
+                        f"is {start}: "
+                        + (
+                            f"retention removed {low - start} records before they were read"
+                            if start < low
+                            else "the topic was created anew"
+                        )
+                    ],
+                )
+            self.positions[topic, partition] = start
+            starts.append(TopicPartition(topic, partition, start))
+        self._consumer.incremental_assign(starts)
+
+    def drop(self, revoked: Iterable[TopicPartition]) -> None:
+        """Give partitions up."""
+        for tp in revoked:
+            partition = (tp.topic, tp.partition)
+            self.positions.pop(partition, None)
+            self.moved.discard(partition)
+            self.held.pop(partition, None)
+            self.suspects.pop(partition, None)
+
+    # Reading
+
+    def accept(self, batch: Iterable[Message]) -> dict[Partition, list[Message]]:
+        """Sort records by partition, in order, without those that are not ours or were read.
+
+        Args:
+            batch: Records without an error.
+        """
+        positions, moved, held = self.positions, self.moved, self.held
+        runs: dict[Partition, list[Message]] = {}
+        for message in batch:
+            partition: Partition = (message.topic(), message.partition())  # type: ignore[assignment]  # a record has both
+            position = positions.get(partition)
+            offset: int = message.offset()  # type: ignore[assignment]  # as above
+            if position is None or offset < position or partition in held:
+                continue
+            positions[partition] = offset + 1
+            if (run := runs.get(partition)) is None:
+                runs[partition] = [message]
+                moved.add(partition)
+            else:
+                run.append(message)
+        return runs
+
+    def reached_end(self, topic: str, partition: int, offset: int) -> bool:
+        """Go over what no reader sees at a partition's end: markers and aborted records.
+
+        Otherwise the committed offset would never reach the end, and lag never zero. Returns
+        whether the position moved.
+        """
+        key = (topic, partition)
+        position = self.positions.get(key)
+        if position is not None and position < offset and key not in self.held:
+            self.positions[key] = offset
+            self.moved.add(key)
+            return True
+        return False
+
+    def to_commit(self) -> list[TopicPartition]:
+        """The next offset of every partition that moved."""
+        return [TopicPartition(t, p, self.positions[t, p]) for t, p in sorted(self.moved)]
+
+    # The way back
+
+    def rewind(self, *, within: float) -> dict[Partition, int | None]:
+        """Go back to the committed offset in every partition; returns those offsets.
+
+        Raises:
+            PlatformError: The broker did not answer in time.
+        """
+        partitions = [TopicPartition(topic, partition) for topic, partition in self.positions]
+        committed = self.committed(partitions, within=within) if partitions else {}
+        for (topic, partition), offset in committed.items():
+            if offset is None:
+                offset = self._bounds(topic, partition, within=within)[0]
+            self.positions[topic, partition] = offset
+            self._consumer.seek(TopicPartition(topic, partition, offset))
+        self.moved.clear()
+        return committed
+
+    def hold(self, partition: Partition, offset: int, cause: PlatformError, backoff: float) -> None:
+        """Stop reading a partition at a record that a platform fault keeps from being processed."""
+        before = self.suspects.pop(partition, None)
+        now = time.monotonic()
+        wait = min(before.backoff * 2, MAX_BACKOFF_SECONDS) if before else backoff
+        self.held[partition] = Hold(cause, before.since if before else now, now + wait, wait)
+        self.positions[partition] = offset
+        topic, number = partition
+        self._consumer.pause([TopicPartition(topic, number)])
+        log.warning(
+            "%s: %s[%d]@%d held back for %.1f s: %s",
+            self._product, topic, number, offset, wait, cause,
+        )  # fmt: skip
+
+    def retry_due(self) -> None:
+        """Read held partitions again whose wait is over, from the record each was held at."""
+        now = time.monotonic()
+        for partition in [p for p, hold in self.held.items() if hold.until <= now]:
+            self.suspects[partition] = self.held.pop(partition)
+            topic, number = partition
+            self._consumer.seek(TopicPartition(topic, number, self.positions[partition]))
+            self._consumer.resume([TopicPartition(topic, number)])
+
+    def healed(self, partition: Partition) -> None:
+        """A partition's records pass again."""
+        self.suspects.pop(partition, None)
+
+    def exhausted(self, patience: float) -> PlatformError | None:
+        """The fault that has held a partition back for more than `patience` seconds, if any."""
+        now = time.monotonic()
+        for hold in (*self.held.values(), *self.suspects.values()):
+            if now - hold.since > patience:
+                return hold.cause
+        return None
+
+    # Asking the broker
+
+    def committed(
+        self, partitions: list[TopicPartition], *, within: float
+    ) -> dict[Partition, int | None]:
+        """The group's stable committed offsets; None for a partition it never committed.
+
+        While another transaction on the group is undecided the broker answers "unstable", which the
+        client library turns into a time-out; so a time-out is asked again until `within` seconds
+        have passed.
+
+        Raises:
+            PlatformError: No answer in time, or a refusal.
+        """
+        found = self._patiently(
+            "read the committed offsets",
+            lambda: self._consumer.committed(partitions, timeout=ASK_SLICE_SECONDS),
+            within,
+        )
+        for tp in found:
+            if tp.error is not None:
+                raise kafka_error(tp.error, f"read the committed offset of {tp.topic}")
+        return {(tp.topic, tp.partition): tp.offset if tp.offset >= 0 else None for tp in found}
+
+    def lag(self, partition: Partition) -> int:
+        """Records not yet read, by the newest end of the partition that the client has heard of."""
+        topic, number = partition
+        _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, number), cached=True)
+        return max(0, high - self.positions[partition]) if high >= 0 else 0
+
+    def _bounds(self, topic: str, partition: int, *, within: float) -> tuple[int, int]:
+        bounds: tuple[int, int] = self._patiently(
+            f"read the bounds of {topic}[{partition}]",
+            lambda: self._consumer.get_watermark_offsets(
+                TopicPartition(topic, partition), timeout=ASK_SLICE_SECONDS
+            ),
+            within,
+        )
+        return bounds
+
+    def _patiently(self, doing: str, ask: Callable[[], _T], within: float) -> _T:
+        deadline = time.monotonic() + within
+        while True:
+            try:
+                return ask()
+            except KafkaException as error:
+                problem: KafkaError = error.args[0]
+                if not _passing(problem):
+                    raise kafka_error(problem, doing) from error
+                if self._stopping():
+                    raise BrokerError(f"{doing}: stopped while waiting for the broker") from error
+                if time.monotonic() > deadline:
+                    raise kafka_error(problem, f"{doing} within {within:.0f} s") from error
+
+
+def _passing(problem: KafkaError) -> bool:
+    """Whether asking again may help: a time-out, a broker on its way back."""
+    return problem.retriable() or problem.code() in (
+        KafkaError._TIMED_OUT,  # noqa: SLF001 - the library's public codes
+        KafkaError._TRANSPORT,  # noqa: SLF001
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+        KafkaError._WAIT_COORD,  # noqa: SLF001
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+    )
+
+
+def consumer_fault(error: KafkaError, product: str, place: str) -> MeshError | None:
+    """What an error event of the consumer means for the worker; None: the client mends it itself.
+
+    Args:
+        error: The event's error.
+        product: The product's name.
+        place: `topic[partition]@offset`.
+    """
+    code = error.code()
+    if code == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - the library's public codes
+        return NotProvisionedError(
+            product, [f"the group's next offset is no longer in the topic, at {place}"]
+        )
+    if code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):  # noqa: SLF001
+        return NotProvisionedError(product, [f"the input topic is gone, at {place}"])
+    if error.fatal() or code in _REFUSED:
+        return kafka_error(error, f"read {place}")
+    return None
+
+
+_REFUSED = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError._AUTHENTICATION,  # noqa: SLF001
+)

@@ -1,0 +1,116 @@
+"""One worker slot as a process: preflight, put the parts together, run, stop when told.
+
+The parts meet here and nowhere else, so that `worker.py` stays the loop and nothing but the loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from types import FrameType
+
+from confluent_kafka import Consumer
+
+from mesh_stream.kafka.client import consumer_settings, producer_settings
+from mesh_stream.kafka.preflight import preflight
+from mesh_stream.kafka.registry import SchemaRegistry
+from mesh_stream.pipeline.deadletter import Provenance
+from mesh_stream.pipeline.pipeline import Pipeline
+from mesh_stream.product.product import Product
+from mesh_stream.runtime.report import Witness
+from mesh_stream.runtime.transaction import Transaction
+from mesh_stream.runtime.worker import Pace, Worker
+from mesh_stream.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# A stop is over by then, come what may: an operator who waits ten seconds need not kill.
+STOP_SECONDS = 9.0
+
+
+def run_slot(
+    product: Product,
+    *,
+    slot: int,
+    settings: Settings,
+    registry: SchemaRegistry,
+    witness: Witness,
+    pace: Pace,
+) -> None:
+    """Run one slot of a product until SIGTERM or SIGINT; a second signal ends it at once.
+
+    Args:
+        product: The product.
+        slot: Which of its slots; names the transactional id, so that no two processes share one.
+        settings: Where broker and registry are.
+        registry: The schema registry's client.
+        witness: Who is told what happens.
+        pace: When to commit, and how long to bear a fault.
+
+    Raises:
+        NotProvisionedError: Topics or schema are not as declared.
+        MeshError: As `Worker.run`.
+    """
+    stop = _StopRequest()
+    provisioned = preflight(settings, product, registry)
+    pipelines = {
+        port.topic: Pipeline(product, port, schema_id=provisioned.schema_id, writers=registry)
+        for port in product.inputs
+    }
+    transactional_id = product.transactional_id(slot)
+    transaction = Transaction(
+        producer_settings(settings, client_id=transactional_id, transactional_id=transactional_id),
+        stopping=lambda: stop.requested,
+    )
+    consumer = Consumer(
+        {
+            **consumer_settings(settings, product, client_id=transactional_id),
+            # The end of a partition is told, so that positions get past what no reader sees.
+            "enable.partition.eof": True,
+        }
+    )
+    worker = Worker(
+        product,
+        pipelines=pipelines,
+        provenance=Provenance.of(
+            product,
+            contract_version=provisioned.version,
+            schema_id=provisioned.schema_id,
+        ),
+        consumer=consumer,
+        transaction=transaction,
+        witness=witness,
+        pace=pace,
+    )
+    stop.tell(worker)
+    worker.run()
+
+
+class _StopRequest:
+    """SIGTERM and SIGINT, from the first moment on: the first asks, the second does not."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._worker: Worker | None = None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._heard)
+
+    def tell(self, worker: Worker) -> None:
+        """Pass the request on, also one that came before."""
+        self._worker = worker
+        if self.requested:
+            worker.stop()
+
+    def _heard(self, number: int, _frame: FrameType | None) -> None:
+        if self.requested:
+            os._exit(128 + number)
+        self.requested = True
+        if self._worker is not None:
+            self._worker.stop()
+        # A client that hangs on a dead broker must not keep the process: what is not committed by
+        # then is aborted by the coordinator and read again.
+        last = threading.Timer(STOP_SECONDS, os._exit, args=(1,))
+        last.daemon = True
+        last.start()

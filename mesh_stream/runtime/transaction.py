@@ -1,0 +1,230 @@
+"""One Kafka transaction at a time: begin, produce, commit with the input's offsets, or abort.
+
+The fate of every error, after librdkafka's own classification (its `INTRODUCTION.md`,
+"Transactional producer API") and KIP-691:
+
+    requires abort         `AbortNeededError`     same producer; abort, rewind, go on
+    fatal, unclassified    `ProducerLostError`    new producer with the same transactional.id
+    commit or abort timed out                     likewise: the outcome is unknown, and a straggling
+                                                  EndTxn could end a later transaction (KIP-890);
+                                                  a new epoch shuts it out
+    fenced                 `ProducerLostError` with `fenced`: another process, or our own time-out
+
+Nothing here guesses an unknown outcome: the committed offsets tell.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from mesh_stream.errors import MeshError
+from mesh_stream.kafka.client import kafka_error
+from mesh_stream.pipeline.record import Fact, Headers, Message
+
+# Below the transaction timeout, and short enough for a worker to stop within ten seconds.
+COMMIT_SECONDS = 6.0
+ABORT_SECONDS = 3.0
+# One slice of waiting for the coordinator: a stop request is looked at between two.
+INIT_SLICE_SECONDS = 2.0
+# How long a full producer queue may stay full before the transaction is given up.
+FULL_QUEUE_SECONDS = 10.0
+
+_FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001
+
+
+class TransactionError(MeshError):
+    """A transaction came to no commit."""
+
+    def __init__(self, doing: str, error: KafkaError) -> None:
+        super().__init__(f"{doing}: {error.name()}: {error.str()}")
+        self.error = error
+
+
+class AbortNeededError(TransactionError):
+    """The transaction must be aborted; the producer stays good."""
+
+
+class ProducerLostError(TransactionError):
+    """The producer must not be used again; the transaction's outcome may be unknown.
+
+    Attributes:
+        fenced: Whether another producer with our transactional.id, or the coordinator after the
+            transaction timeout, took the epoch.
+    """
+
+    @property
+    def fenced(self) -> bool:  # noqa: D102 - an attribute, told above
+        return self.error.code() in _FENCED
+
+
+class Transaction:
+    """The producer's side of a worker.
+
+    Args:
+        settings: librdkafka settings with the slot's `transactional.id`.
+        stopping: Asked while waiting for the coordinator.
+    """
+
+    def __init__(self, settings: dict[str, Any], stopping: Callable[[], bool]) -> None:
+        self._settings = settings
+        self._stopping = stopping
+        self._producer: Producer | None = None
+        self._failed_delivery: KafkaError | None = None
+        self.is_open = False
+
+    def ready(self, *, within: float) -> None:
+        """Have a producer: a new one ends whatever its predecessor left open.
+
+        Args:
+            within: Seconds to wait for the transaction coordinator.
+
+        Raises:
+            PlatformError: The coordinator cannot be reached, or refuses the transactional.id.
+        """
+        if self._producer is None:
+            self._producer = self._new_producer(within)
+
+    def begin(self) -> None:
+        """Open a transaction; `ready` comes first.
+
+        Raises:
+            ProducerLostError: The producer is of no more use.
+        """
+        assert self._producer is not None
+        self._call("begin the transaction", self._producer.begin_transaction)
+        self._failed_delivery = None
+        self.is_open = True
+
+    def publish(self, topic: str, facts: Iterable[Fact]) -> None:
+        """Add facts to the open transaction, in order; waits while the producer's queue is full.
+
+        Raises:
+            AbortNeededError: The queue stayed full, or the producer refuses a record.
+            ProducerLostError: The producer is of no more use.
+        """
+        assert self._producer is not None
+        produce = self._producer.produce
+        try:
+            for value, key, _ in facts:
+                try:
+                    produce(topic, value, key)
+                except BufferError:
+                    self._when_room(lambda v=value, k=key: produce(topic, v, k))  # type: ignore[misc]  # bound here, called here
+        except KafkaException as error:
+            self._raise(f"produce to {topic}", error)
+
+    def bury(self, topic: str, message: Message, headers: Headers) -> None:
+        """Add one dead letter to the open transaction: a record's own key and value, new headers.
+
+        Raises:
+            AbortNeededError: The queue stayed full, or the producer refuses the record.
+            ProducerLostError: The producer is of no more use.
+        """
+        assert self._producer is not None
+        produce = self._producer.produce
+        value, key = message.value(), message.key()
+        try:
+            try:
+                produce(topic, value, key, headers=list(headers))
+            except BufferError:
+                self._when_room(lambda: produce(topic, value, key, headers=list(headers)))
+        except KafkaException as error:
+            self._raise(f"produce to {topic}", error)
+
+    def _when_room(self, produce: Callable[[], None]) -> None:
+        assert self._producer is not None
+        deadline = time.monotonic() + FULL_QUEUE_SECONDS
+        while time.monotonic() < deadline:
+            self._producer.poll(0.05)
+            try:
+                produce()
+            except BufferError:
+                continue
+            return
+        raise AbortNeededError(
+            f"the producer's queue stayed full for {FULL_QUEUE_SECONDS:.0f} s",
+            KafkaError(KafkaError._QUEUE_FULL),  # noqa: SLF001 - the library's public code
+        )
+
+    def serve(self) -> None:
+        """Let the producer report failed deliveries; costs nothing where there are none."""
+        if self._producer is not None:
+            self._producer.poll(0)
+
+    def commit(self, offsets: list[TopicPartition], group_metadata: Any) -> None:
+        """Commit the transaction together with the input's offsets.
+
+        Args:
+            offsets: The next offset to read, for each partition the transaction read from.
+            group_metadata: The consumer group's metadata as it was when the transaction began: a
+                later one would let a worker commit for a partition that it has lost (KIP-447).
+
+        Raises:
+            AbortNeededError: Not committed; abort and rewind.
+            ProducerLostError: Perhaps committed; the committed offsets will tell.
+        """
+        producer = self._producer
+        assert producer is not None
+        self._call(
+            "add the offsets to the transaction",
+            lambda: producer.send_offsets_to_transaction(offsets, group_metadata, COMMIT_SECONDS),
+        )
+        self._call("commit the transaction", lambda: producer.commit_transaction(COMMIT_SECONDS))
+        self.is_open = False
+
+    def abort(self) -> None:
+        """Abort the open transaction; a producer that cannot is dropped, its successor will."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        producer = self._producer
+        assert producer is not None
+        try:
+            producer.abort_transaction(ABORT_SECONDS)
+        except KafkaException:
+            self.drop()
+
+    def drop(self) -> None:
+        """Let go of the producer; the next `ready` makes another, which ends what this one left."""
+        self.is_open = False
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.purge(in_queue=True, in_flight=True, blocking=False)
+            producer.poll(0)
+
+    def _new_producer(self, within: float) -> Producer:
+        producer = Producer({**self._settings, "on_delivery": self._on_delivery})
+        deadline = time.monotonic() + within
+        while True:
+            try:
+                producer.init_transactions(INIT_SLICE_SECONDS)
+            except KafkaException as error:
+                problem: KafkaError = error.args[0]
+                late = time.monotonic() > deadline or self._stopping()
+                if late or not problem.retriable():
+                    raise kafka_error(problem, "initialise transactions") from error
+            else:
+                return producer
+
+    def _on_delivery(self, error: KafkaError | None, _message: object) -> None:
+        # Only failures are reported. The commit would fail too, but with a poorer reason.
+        if error is not None and self._failed_delivery is None:
+            self._failed_delivery = error
+
+    def _call(self, doing: str, function: Callable[[], Any]) -> None:
+        try:
+            function()
+        except KafkaException as error:
+            self._raise(doing, error)
+
+    def _raise(self, doing: str, error: KafkaException) -> NoReturn:
+        problem: KafkaError = error.args[0]
+        cause = self._failed_delivery or problem
+        if problem.txn_requires_abort() or problem.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            raise AbortNeededError(doing, cause) from error
+        self.drop()
+        raise ProducerLostError(doing, problem) from error

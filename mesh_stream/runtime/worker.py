@@ -1,0 +1,397 @@
+"""The loop of one worker slot, exactly once: poll, sort, pipeline, produce, commit.
+
+One Kafka transaction holds facts, dead letters and the input's offsets, so that an input record is
+either all of it or not yet read. Invariants:
+
+* Nothing is committed that was not produced, and nothing produced is read before it is committed.
+* A record is processed once per position of its partition; what lies before the position, or
+  belongs to a partition that is not ours now, is dropped (`partitions.py`).
+* Whatever goes wrong, the way back is the same: abort, ask the committed offsets, seek there.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from mesh_stream.errors import BrokerError, FencedError, MeshError
+from mesh_stream.kafka.client import kafka_error
+from mesh_stream.pipeline.deadletter import Provenance, dead_letter_headers
+from mesh_stream.pipeline.pipeline import Interrupted, Pipeline
+from mesh_stream.pipeline.record import Outcome, where
+from mesh_stream.product.product import Product
+from mesh_stream.runtime.partitions import Partitions, consumer_fault
+from mesh_stream.runtime.report import Committed, Ending, Witness, WorkerState
+from mesh_stream.runtime.transaction import (
+    AbortNeededError,
+    ProducerLostError,
+    Transaction,
+    TransactionError,
+)
+
+log = logging.getLogger(__name__)
+
+# A batch bounds what one turn holds in memory and how late a stop or a commit can be.
+BATCH_RECORDS = 2_000
+# `consume` waits for a whole batch or this long: the latency that a low rate pays.
+BATCH_SECONDS = 0.01
+# With nothing to do, one record ends the wait at once.
+IDLE_SECONDS = 0.1
+# How often held partitions, lag and life are looked after.
+LOOK_SECONDS = 0.5
+# Two fencings within this time are a second process with our transactional id, not a slow batch.
+FENCED_AGAIN_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When to commit, and how long to bear a fault. All in seconds.
+
+    Attributes:
+        busiest: Age at which a transaction is committed while input is waiting.
+        calmest: Age at which it is committed when all input has been read: a commit costs
+            throughput only where there is more to do.
+        patience: How long a platform fault may last before the worker stops.
+        backoff: First wait before a held-back partition is tried again; doubles up to 30 s.
+    """
+
+    busiest: float = 0.1
+    calmest: float = 0.01
+    patience: float = 300.0
+    backoff: float = 0.5
+
+
+@dataclass(slots=True)
+class _Open:
+    """The open transaction."""
+
+    group_metadata: Any
+    began: float
+    report: Committed = field(default_factory=Committed)
+    offsets: list[TopicPartition] = field(default_factory=list)
+
+
+class Worker:
+    """One slot of one product.
+
+    Args:
+        product: The product.
+        pipelines: Input topic -> the path of its records.
+        provenance: What its dead letters say of it.
+        consumer: A consumer of the product's group, not yet subscribed.
+        transaction: The producer's side, with the slot's transactional id.
+        witness: Who is told what happens.
+        pace: When to commit, and how long to bear a fault.
+    """
+
+    def __init__(
+        self,
+        product: Product,
+        *,
+        pipelines: Mapping[str, Pipeline],
+        provenance: Provenance,
+        consumer: Consumer,
+        transaction: Transaction,
+        witness: Witness,
+        pace: Pace,
+    ) -> None:
+        self._product = product
+        self._pipelines = pipelines
+        self._provenance = provenance
+        self._consumer = consumer
+        self._transaction = transaction
+        self._witness = witness
+        self._pace = pace
+        self._partitions = Partitions(product.name, consumer, stopping=lambda: self._stopping)
+        self._open: _Open | None = None
+        self._unknown: _Open | None = None
+        self._caught_up = True
+        self._must_rewind = False
+        self._stopping = False
+        self._failure: MeshError | None = None
+        self._fenced_at = float("-inf")
+        self._next_look = 0.0
+
+    def stop(self) -> None:
+        """Ask the loop to end: commit what is open, leave the group. Safe from a signal handler."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Run until asked to stop.
+
+        Raises:
+            PlatformError: Broker, registry or a dependency was out of order for too long.
+            HaltError: A record broke a rule with action `fail`.
+            FencedError: Another process uses this slot's transactional id.
+            NotProvisionedError: A partition's position is gone from its topic.
+        """
+        self._witness.state(WorkerState.STARTING)
+        self._transaction.ready(within=self._pace.patience)
+        self._consumer.subscribe(
+            list(self._pipelines),
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
+        )
+        try:
+            while not self._stopping:
+                self._turn()
+            self._witness.state(WorkerState.STOPPING)
+            self._commit()
+        except TransactionError as error:
+            # What was not committed is read again by whoever has the partitions next.
+            raise BrokerError(f"stopped without committing: {error}") from error
+        finally:
+            self._abandon(Ending.ABORTED)
+            self._consumer.close()
+            self._transaction.drop()
+
+    def _turn(self) -> None:
+        """One turn of the loop, in order."""
+        try:
+            # 1. Poll. Assignments change in here, by the callbacks below.
+            records, events = self._poll()
+            if self._failure is not None:
+                raise self._failure
+            if self._must_rewind:
+                self._rewind()
+                return
+            # 2. Sort: by partition, without what is not ours or was read before.
+            runs = self._partitions.accept(records)
+            if runs:
+                self._begin()
+            for (topic, number), run in runs.items():
+                # 3. Pipeline: facts, filtered, rejected; a platform fault holds the partition.
+                outcome = self._process(topic, number, run)
+                # 4. Produce, into the open transaction.
+                self._produce(topic, outcome)
+            for event in events:
+                self._heed(event)
+            self._transaction.serve()
+            # 5. Commit, when it is time.
+            if self._is_due():
+                self._commit()
+            self._look_after()
+        except AbortNeededError as error:
+            log.warning("%s: transaction aborted, reading again: %s", self._product.name, error)
+            self._abandon(Ending.ABORTED)
+            self._must_rewind = True
+        except ProducerLostError as error:
+            self._lose_producer(error)
+
+    def _poll(self) -> tuple[list[Message], list[Message]]:
+        """At most a batch of records, and the events that came among them."""
+        try:
+            if self._caught_up and self._open is None:
+                first = self._consumer.poll(IDLE_SECONDS)
+                batch = [] if first is None else [first]
+            else:
+                batch = self._consumer.consume(BATCH_RECORDS, BATCH_SECONDS)
+        except KafkaException as error:
+            raise kafka_error(error.args[0], "read the input") from error
+        self._caught_up = len(batch) < BATCH_RECORDS
+        events = [message for message in batch if message.error() is not None]
+        if events:
+            batch = [message for message in batch if message.error() is None]
+        return batch, events
+
+    def _begin(self) -> None:
+        if self._open is not None:
+            return
+        self._transaction.begin()
+        # Taken now, before another assignment can come: see `Transaction.commit`.
+        self._open = _Open(self._consumer.consumer_group_metadata(), time.monotonic())
+
+    def _process(self, topic: str, number: int, run: list[Message]) -> Outcome:
+        outcome = Outcome()
+        try:
+            self._pipelines[topic].process(run, outcome)
+        except Interrupted as interrupted:
+            offset = run[interrupted.done].offset()
+            assert offset is not None
+            self._partitions.hold((topic, number), offset, interrupted.cause, self._pace.backoff)
+            self._witness.state(WorkerState.PAUSED)
+        else:
+            if self._partitions.suspects:
+                self._partitions.healed((topic, number))
+        return outcome
+
+    def _produce(self, topic: str, outcome: Outcome) -> None:
+        assert self._open is not None
+        self._transaction.publish(self._product.output.topic, outcome.facts)
+        now = _millis()
+        for rejected in outcome.rejected:
+            headers = dead_letter_headers(rejected, provenance=self._provenance, now=now)
+            self._transaction.bury(self._product.dead_letter_topic, rejected.message, headers)
+            log.debug(
+                "%s: dead letter of %s: %s", self._product.name, where(rejected.message),
+                rejected.reason,
+            )  # fmt: skip
+        self._open.report.add(topic, outcome)
+
+    def _is_due(self) -> bool:
+        """Often when the load is low, where it costs nothing; seldom when it is high."""
+        if self._open is None:
+            return False
+        age = time.monotonic() - self._open.began
+        return age >= (self._pace.calmest if self._caught_up else self._pace.busiest)
+
+    def _commit(self) -> None:
+        """Commit the open transaction, if there is one.
+
+        Raises:
+            TransactionError: It was not, or perhaps not, committed.
+        """
+        transaction = self._open
+        if transaction is None:
+            return
+        transaction.offsets = self._partitions.to_commit()
+        try:
+            self._transaction.commit(transaction.offsets, transaction.group_metadata)
+        except ProducerLostError:
+            self._open, self._unknown = None, transaction
+            raise
+        self._open = None
+        self._partitions.moved.clear()
+        self._tell_committed(transaction)
+
+    def _tell_committed(self, transaction: _Open) -> None:
+        transaction.report.at = _millis()
+        transaction.report.took = time.monotonic() - transaction.began
+        self._witness.committed(transaction.report)
+        self._witness.ended(Ending.COMMITTED)
+
+    # When something went wrong
+
+    def _abandon(self, ending: Ending) -> None:
+        """Abort the open transaction, if there is one."""
+        if self._open is None:
+            return
+        self._open = None
+        self._transaction.abort()
+        self._witness.ended(ending)
+
+    def _lose_producer(self, error: ProducerLostError) -> None:
+        """Go on with a new producer; give way where another process has this slot's id.
+
+        A fenced producer cannot know whether the coordinator ended a transaction that took too long
+        or another process started with the same id. One new producer is right in the first case; a
+        second fencing soon after is the second case, in which two processes would fence each other
+        for ever.
+        """
+        log.warning("%s: producer lost, making another: %s", self._product.name, error)
+        if self._open is not None:
+            self._open = None
+            self._witness.ended(Ending.ABORTED)
+        if error.fenced:
+            now = time.monotonic()
+            if now - self._fenced_at < FENCED_AGAIN_SECONDS:
+                raise FencedError(
+                    f"{self._product.name}: fenced twice in {FENCED_AGAIN_SECONDS:.0f} s: another "
+                    f"process runs the same slot; give every process slots of its own "
+                    f"(`--first-slot`), then start this one again"
+                ) from error
+            self._fenced_at = now
+        self._must_rewind = True
+
+    def _rewind(self) -> None:
+        """Read again from the committed offsets, which also tell how an unknown commit ended."""
+        if not self._partitions.positions:
+            # Nothing is ours, so nothing is ours to end: another worker may be at it.
+            self._must_rewind = False
+            self._unknown = None
+            return
+        self._transaction.ready(within=self._pace.patience)
+        committed = self._partitions.rewind(within=self._pace.patience)
+        unknown, self._unknown = self._unknown, None
+        if unknown is not None:
+            ours = [tp for tp in unknown.offsets if (tp.topic, tp.partition) in committed]
+            if ours and all(committed[tp.topic, tp.partition] == tp.offset for tp in ours):
+                self._tell_committed(unknown)
+            else:
+                self._witness.ended(Ending.ABORTED)
+        self._must_rewind = False
+
+    def _heed(self, event: Message) -> None:
+        """An event of the consumer: the end of a partition, or an error."""
+        error = event.error()
+        assert error is not None
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's public code
+            topic, number, offset = event.topic(), event.partition(), event.offset()
+            assert topic is not None
+            assert number is not None
+            assert offset is not None
+            if self._partitions.reached_end(topic, number, offset):
+                self._begin()
+            return
+        fault = consumer_fault(error, self._product.name, where(event))
+        if fault is not None:
+            raise fault
+        log.warning("%s: %s: %s", self._product.name, where(event), error.str())
+
+    def _look_after(self) -> None:
+        """What is due once a second: held partitions, lag, a sign of life."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK_SECONDS
+        self._partitions.retry_due()
+        fault = self._partitions.exhausted(self._pace.patience)
+        if fault is not None:
+            raise fault
+        for partition in self._partitions.positions:
+            self._witness.lag(*partition, self._partitions.lag(partition))
+        if not self._partitions.held and self._partitions.positions:
+            self._witness.state(WorkerState.RUNNING)
+        self._witness.progress(time.time())
+
+    # Assignment: called by the client library, inside `_poll`. What they raise waits for the loop,
+    # so that it does not depend on how the library carries exceptions through its callbacks.
+
+    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:  # noqa: ARG002
+        log.info("%s: assigned %s", self._product.name, _names(assigned))
+        try:
+            self._partitions.assign(assigned, within=self._pace.patience)
+        except MeshError as error:
+            self._failure = error
+
+    def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:  # noqa: ARG002
+        """Commit while the partitions are still ours; the next owner starts after that."""
+        log.info("%s: revoked %s", self._product.name, _names(revoked))
+        try:
+            self._commit()
+        except AbortNeededError as error:
+            log.warning("%s: not committed before a rebalance: %s", self._product.name, error)
+            self._abandon(Ending.ABORTED)
+            self._must_rewind = True
+        except ProducerLostError as error:
+            try:
+                self._lose_producer(error)
+            except FencedError as fenced:
+                self._failure = fenced
+        self._forget(revoked)
+
+    def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:  # noqa: ARG002
+        """Abort: another worker may own the partitions already."""
+        log.warning("%s: lost %s", self._product.name, _names(lost))
+        self._abandon(Ending.ZOMBIE_ABORTED)
+        self._must_rewind = True
+        self._forget(lost)
+
+    def _forget(self, partitions: list[TopicPartition]) -> None:
+        self._partitions.drop(partitions)
+        for tp in partitions:
+            self._witness.lag(tp.topic, tp.partition, None)
+
+
+def _millis() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _names(partitions: list[TopicPartition]) -> str:
+    return ", ".join(f"{tp.topic}[{tp.partition}]" for tp in partitions) or "nothing"
