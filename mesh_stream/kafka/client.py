@@ -90,6 +90,9 @@ TRANSACTION: Mapping[str, str | int | bool] = {
 }
 """For producers with a transactional id, besides `PRODUCER`."""
 
+Admin = AdminClient
+"""The administrative client, for rooms that hand it on without talking to Kafka themselves."""
+
 Config = dict[str, Any]
 """What a client's constructor takes: settings by their dotted names, and a `logger`."""
 

@@ -148,10 +148,5 @@ def _policy_problems(role: str, topic: Topic, wanted: str) -> Iterator[str]:
         )
         return
     actual = topic.setting("cleanup.policy", "delete")
-    if policies(actual) != policies(wanted):
+    if not topics.same_setting("cleanup.policy", actual, wanted):
         yield f"{role} topic {topic.name} has cleanup.policy {actual}; declared is {wanted}"
-
-
-def policies(text: str) -> frozenset[str]:
-    """Returns the cleanup policies in a setting's text: their order means nothing."""
-    return frozenset(part.strip() for part in text.split(",") if part.strip())

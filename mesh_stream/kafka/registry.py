@@ -139,6 +139,20 @@ class SchemaRegistry:
         answer = self._transport.ask("GET", f"{_subject(subject)}/versions/latest")
         return _registered(subject, answer)
 
+    def history(self, subject: str) -> list[Registered]:
+        """Returns every version of a subject, oldest first; empty if it has none.
+
+        Raises:
+            PlatformError: The registry could not be asked, or refused the credentials.
+        """
+        numbers = self._transport.ask("GET", f"{_subject(subject)}/versions") or []
+        if not isinstance(numbers, list) or not all(type(number) is int for number in numbers):
+            raise RegistryError(f"schema registry {self.url}: {subject} has no list of versions")
+        found = (self._reference(subject, number) for number in sorted(numbers))
+        versions = (_registered(subject, answer) for answer in found)
+        # One that was deleted since it was listed is no version any more.
+        return [version for version in versions if version is not None]
+
     def register(self, subject: str, schema: str) -> int:
         """Registers a schema under a subject, unless it is there already; returns its id.
 

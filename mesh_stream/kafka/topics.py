@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (
-    AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
@@ -23,7 +23,7 @@ from confluent_kafka.admin import (
 )
 
 from mesh_stream.errors import AccessDeniedError
-from mesh_stream.kafka.client import code_of, kafka_error
+from mesh_stream.kafka.client import Admin, code_of, kafka_error
 from mesh_stream.product.product import Product
 
 SECONDS = 15.0
@@ -61,7 +61,7 @@ class Topic:
         return default if self.settings is None else self.settings.get(name, default)
 
 
-def describe(admin: AdminClient, names: Iterable[str]) -> dict[str, Topic]:
+def describe(admin: Admin, names: Iterable[str]) -> dict[str, Topic]:
     """Returns those of the topics that exist, by name.
 
     Raises:
@@ -85,7 +85,7 @@ def describe(admin: AdminClient, names: Iterable[str]) -> dict[str, Topic]:
     return {name: Topic(name, *shape, settings[name]) for name, shape in found.items()}
 
 
-def brokers(admin: AdminClient) -> int:
+def brokers(admin: Admin) -> int:
     """Returns how many brokers the cluster has.
 
     Raises:
@@ -96,7 +96,7 @@ def brokers(admin: AdminClient) -> int:
 
 
 def create(
-    admin: AdminClient,
+    admin: Admin,
     name: str,
     *,
     partitions: int,
@@ -136,7 +136,7 @@ def create(
             raise kafka_error(cause, f"create topic {name}") from cause
 
 
-def alter(admin: AdminClient, name: str, settings: Mapping[str, str]) -> None:
+def alter(admin: Admin, name: str, settings: Mapping[str, str]) -> None:
     """Changes some settings of a topic, and no other.
 
     Raises:
@@ -151,7 +151,7 @@ def alter(admin: AdminClient, name: str, settings: Mapping[str, str]) -> None:
         _answer(future, f"alter topic {name}")
 
 
-def add_partitions(admin: AdminClient, name: str, total: int) -> None:
+def add_partitions(admin: Admin, name: str, total: int) -> None:
     """Raises a topic's number of partitions to `total`.
 
     Raises:
@@ -219,12 +219,29 @@ def suffices(name: str, actual: str, wanted: str) -> bool:
     return name in AT_LEAST and (have < 0 or 0 <= want <= have)
 
 
+def same_setting(name: str, actual: str | None, wanted: str) -> bool:
+    """Whether two texts of a setting mean the same to the broker: `0.5` and `0.50`, say."""
+    if actual is None or actual == wanted:
+        return actual == wanted
+    if name == "cleanup.policy":
+        return cleanup_policies(actual) == cleanup_policies(wanted)
+    try:
+        return Decimal(actual) == Decimal(wanted)
+    except InvalidOperation:
+        return actual.strip().lower() == wanted.strip().lower()
+
+
+def cleanup_policies(text: str) -> frozenset[str]:
+    """Returns the cleanup policies in a setting's text: their order means nothing."""
+    return frozenset(part.strip() for part in text.split(",") if part.strip())
+
+
 def _durable(replicas: int) -> dict[str, str]:
     # Two copies of everything that was acknowledged, where there are three to lose one of.
     return {"min.insync.replicas": "2"} if replicas >= MAX_REPLICAS else {}
 
 
-def _settings(admin: AdminClient, names: Iterable[str]) -> dict[str, Mapping[str, str] | None]:
+def _settings(admin: Admin, names: Iterable[str]) -> dict[str, Mapping[str, str] | None]:
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     settings: dict[str, Mapping[str, str] | None] = {}
     if not resources:

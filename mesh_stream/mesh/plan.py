@@ -1,0 +1,198 @@
+"""What broker and registry lack of what the mesh declares, found without changing anything.
+
+A plan of what is already there is empty. Nothing is ever deleted, made smaller, or taken over: only
+topics and subjects that a product declares are looked at, and a change that would lose or reorder
+what consumers rely on is a problem for people to decide, not an action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from mesh_stream.kafka import topics
+from mesh_stream.kafka.client import Admin
+from mesh_stream.kafka.registry import SchemaRegistry
+from mesh_stream.kafka.topics import Topic
+from mesh_stream.mesh.actions import (
+    Action,
+    AddPartitions,
+    AlterTopic,
+    Change,
+    CreateTopic,
+    Plan,
+    Problem,
+)
+from mesh_stream.mesh.contracts import plan_contract
+from mesh_stream.product.product import Input, Mesh, Product
+
+INPUT_PARTITIONS = 4
+"""Of a raw topic that `apply --create-inputs` creates: room for four worker slots."""
+
+
+def plan(
+    mesh: Mesh,
+    products: Iterable[Product],
+    *,
+    admin: Admin,
+    registry: SchemaRegistry,
+    create_inputs: bool = False,
+) -> Plan:
+    """Compares what products declare with what is there.
+
+    Args:
+        mesh: Every product: who reads whom.
+        products: Those that are planned.
+        admin: The broker's client.
+        registry: The registry's client.
+        create_inputs: Whether raw topics that do not exist are created, too. They belong to their
+            source systems, so that is for development.
+
+    Raises:
+        PlatformError: Broker or registry did not answer, or refused the credentials.
+    """
+    waiting = list(products)
+    found = topics.describe(admin, {name for one in waiting for name in _topics(one)})
+    planner = _Planner(dict(found), min(topics.MAX_REPLICAS, topics.brokers(admin)), create_inputs)
+    # A product reads another's topic: that one is planned first, whatever the order given.
+    while waiting:
+        ready = [product for product in waiting if not planner.awaits(product, waiting)]
+        for product in ready or waiting:
+            planner.topics_of(product)
+        waiting = [product for product in waiting if product not in (ready or waiting)]
+    for product in products:
+        plan_contract(product, mesh, registry, planner.actions, planner.problems)
+    return Plan(tuple(planner.actions), tuple(planner.problems))
+
+
+def _topics(product: Product) -> Iterator[str]:
+    yield from (port.topic for port in product.inputs)
+    yield product.output.topic
+    yield product.dead_letter_topic
+
+
+@dataclass(slots=True)
+class _Planner:
+    """Plans topics; `found` grows by those that are planned, so that others can build on them."""
+
+    found: dict[str, Topic]
+    replicas: int
+    create_inputs: bool
+    actions: list[Action] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def awaits(self, product: Product, waiting: Iterable[Product]) -> bool:
+        """Whether an input of the product is yet to be planned."""
+        outputs = {one.output.topic for one in waiting}
+        return any(
+            port.topic in outputs and port.topic not in self.found for port in product.inputs
+        )
+
+    def topics_of(self, product: Product) -> None:
+        """Plans a product's topics."""
+        inputs = [
+            topic for port in product.inputs if (topic := self._input(product, port)) is not None
+        ]
+        width = inputs[0].partitions if inputs else None
+        if len(inputs) == len(product.inputs) or product.output.partitions is not None:
+            self._output(product, product.output.partitions or width or 1)
+        self._dead_letters(product, inputs, width or product.output.partitions or 1)
+
+    def _input(self, product: Product, port: Input) -> Topic | None:
+        if (topic := self.found.get(port.topic)) is not None:
+            return topic
+        if port.product is not None:
+            self._problem(
+                product,
+                f"input topic {port.topic} does not exist: it is the output of product "
+                f"{port.product}; plan and apply that one as well",
+            )
+            return None
+        if not self.create_inputs:
+            self._problem(
+                product,
+                f"raw topic {port.topic} does not exist: it belongs to its source system; have it "
+                "created there, or let `mesh-stream apply --create-inputs` do it, with "
+                f"{INPUT_PARTITIONS} partitions",
+            )
+            return None
+        return self._create(product, "input", port.topic, INPUT_PARTITIONS, {})
+
+    def _output(self, product: Product, partitions: int) -> None:
+        name = product.output.topic
+        topic = self.found.get(name)
+        replicas = topic.replicas if topic is not None else self.replicas
+        wanted = topics.output_settings(product, replicas)
+        in_sync = wanted.get("min.insync.replicas", "1")
+        if in_sync.isdigit() and int(in_sync) > replicas:
+            self._problem(
+                product,
+                f"output topic {name}: min.insync.replicas is {in_sync}, with {replicas} "
+                "replicas no record could ever be written; lower it, or add brokers",
+            )
+        if topic is None:
+            self._create(product, "output", name, partitions, wanted)
+            return
+        declared = product.output.partitions
+        if declared is not None and declared > topic.partitions:
+            self.actions.append(AddPartitions(product.name, name, topic.partitions, declared))
+        elif declared is not None and declared < topic.partitions:
+            self._problem(
+                product,
+                f"output topic {name} has {topic.partitions} partitions, declared are {declared}: "
+                f"Kafka cannot remove any; declare {topic.partitions}, or a new major version, "
+                "which has a topic of its own",
+            )
+        self._alter(product, "output", topic, wanted)
+
+    def _dead_letters(self, product: Product, inputs: list[Topic], partitions: int) -> None:
+        name = product.dead_letter_topic
+        topic = self.found.get(name)
+        replicas = topic.replicas if topic is not None else self.replicas
+        wanted = topics.dead_letter_settings(product, inputs, replicas)
+        if topic is None:
+            self._create(product, "dead letter", name, partitions, wanted)
+        else:
+            self._alter(product, "dead letter", topic, wanted)
+
+    def _create(
+        self, product: Product, role: str, name: str, partitions: int, settings: Mapping[str, str]
+    ) -> Topic:
+        action = CreateTopic(product.name, role, name, partitions, self.replicas, settings)
+        self.actions.append(action)
+        self.found[name] = Topic(name, partitions, self.replicas, settings)
+        return self.found[name]
+
+    def _alter(self, product: Product, role: str, topic: Topic, wanted: Mapping[str, str]) -> None:
+        if topic.settings is None:
+            self._problem(
+                product,
+                f"the settings of {role} topic {topic.name} cannot be compared: this principal "
+                "may not read them; grant it DescribeConfigs",
+            )
+            return
+        changes = []
+        for name, value in sorted(wanted.items()):
+            actual = topic.settings.get(name)
+            raised = role == "dead letter" and topics.suffices(name, actual or "", value)
+            if raised or topics.same_setting(name, actual, value):
+                continue
+            if name == "cleanup.policy":
+                way_out = (
+                    "declare what is there, or a new major version, which has a topic of its own"
+                    if role == "output"
+                    else "whoever owns the topic has to alter it"
+                )
+                self._problem(
+                    product,
+                    f"{role} topic {topic.name} has cleanup.policy {actual}, wanted is {value}: "
+                    "changing it under its consumers loses records that they rely on, or keeps "
+                    f"what should go; {way_out}",
+                )
+                continue
+            changes.append(Change(name, actual, value))
+        if changes:
+            self.actions.append(AlterTopic(product.name, role, topic.name, tuple(changes)))
+
+    def _problem(self, product: Product, sentence: str) -> None:
+        self.problems.append(Problem(product.name, sentence))
