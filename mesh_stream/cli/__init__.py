@@ -9,9 +9,9 @@
 | 4    | access denied                                                  |
 | 5    | fenced: another process runs the same slot                     |
 
-Standard output carries results, and with `--json` nothing but JSON; everything else goes to standard
-error. Each command lives in a module of its own that is imported when it is called: a worker does not
-pay for what the demo needs.
+Standard output carries results, and with `--json` nothing but JSON; everything else goes to
+standard error. Each command lives in a module of its own that is imported when it is called: a
+worker does not pay for what the demo needs.
 """
 
 from __future__ import annotations

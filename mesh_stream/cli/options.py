@@ -75,3 +75,5 @@ def log_to_stderr(*, verbose: bool) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO if verbose else logging.WARNING)
+    # One line a request is not what anybody asked for; failures come as errors of ours.
+    logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -50,7 +50,7 @@ def run(
     first_slot: int,
     metrics_host: str,
     metrics_port: int,
-    quiet: bool,  # noqa: FBT001 - click passes options by name
+    quiet: bool,
     products: str | None,
 ) -> int:
     """Run products' workers until stopped; all products where none is named.
@@ -87,8 +87,8 @@ def worker(
     name: str,
     slot: int,
     metrics: str | None,
-    tied: bool,  # noqa: FBT001 - click passes options by name
-    quiet: bool,  # noqa: FBT001
+    tied: bool,
+    quiet: bool,
     products: str | None,
 ) -> int:
     """Run one slot of one product."""

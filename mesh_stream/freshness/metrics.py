@@ -14,7 +14,9 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -96,6 +98,7 @@ class ProductMetrics(Collector):
             self._rejected[fault, rule if known else OTHER] += count
             if rule in self._broken:
                 self._broken[rule] += count
+                self._judged += count
         for (rule, _), count in transaction.tolerated.items():
             self._broken[rule] += count
         self._judged += transaction.facts
@@ -146,81 +149,100 @@ class ProductMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Everything, at this moment."""
         product = self._product
-        info = GaugeMetricFamily(
-            "mesh_product_info", "The data product that this worker runs; always 1.",
-            labels=["product", "domain", "version", "owner"],
-        )  # fmt: skip
-        info.add_metric([product.name, product.domain, product.version, product.owner], 1)
-        yield info
-        yield self._counter(
-            "mesh_records_consumed", "Input records, by topic.", ["topic"],
-            (((topic,), count) for topic, count in list(self._consumed.items())),
-        )  # fmt: skip
-        yield self._counter(
-            "mesh_records_produced", "Facts and dead letters, by topic.", ["topic"],
-            (((topic,), count) for topic, count in list(self._produced.items())),
-        )  # fmt: skip
-        yield self._counter(
-            "mesh_records_sources", "Input records that became at least one fact.", [],
-            [((), self._sources)],
-        )  # fmt: skip
-        yield self._counter(
-            "mesh_records_filtered", "Input records left out on purpose, by reason.", ["reason"],
-            (((reason,), count) for reason, count in list(self._filtered.items())),
-        )  # fmt: skip
-        yield self._counter(
-            "mesh_records_rejected", "Input records dead-lettered, by fault class and rule.",
-            ["class", "rule"], list(self._rejected.items()),
-        )  # fmt: skip
-        yield self._counter(
-            "mesh_rule_evaluations", "Facts judged by each rule, by outcome.", ["rule", "outcome"],
-            self._evaluations(),
-        )  # fmt: skip
-        yield self._counter(
-            "mesh_transactions", "Transactions, by how they ended.", ["outcome"],
-            (((ending.value,), count) for ending, count in list(self._endings.items())),
-        )  # fmt: skip
-        yield self._counter(
-            "mesh_transaction_seconds", "Time from a transaction's first record to its commit.", [],
-            [((), self._transaction_seconds)],
-        )  # fmt: skip
-        yield self._counter(
-            "mesh_registry_requests", "Requests to the schema registry, by status.", ["code"],
-            (((code,), count) for code, count in list(self._registry_requests.items())),
-        )  # fmt: skip
-        yield self._counter(
-            "mesh_slo_good_events", "Facts within the objective, by SLO.", ["slo"],
-            [(("freshness",), self._good)],
-        )  # fmt: skip
-        yield self._counter(
-            "mesh_slo_events", "Facts with an event time, by SLO.", ["slo"],
-            [(("freshness",), sum(self._freshness))],
-        )  # fmt: skip
+        identity = (product.name, product.domain, product.version, product.owner)
+        yield _gauge(
+            "mesh_product_info",
+            "The data product that this worker runs; always 1.",
+            ["product", "domain", "version", "owner"],
+            {identity: 1},
+        )
+        for name, help_, labels, samples in self._counters():
+            family = CounterMetricFamily(name, help_, labels=labels)
+            for values, count in samples.items():
+                family.add_metric(_texts(values), count, created=self._created)
+            yield family
         yield self._histogram()
         yield from self._gauges()
 
-    def _evaluations(self) -> Iterator[tuple[tuple[str, str], float]]:
-        for rule, broken in list(self._broken.items()):
-            yield (rule, "broken"), broken
-            rejected = self._rejected["contract", rule]
-            yield (rule, "kept"), self._judged - (broken - rejected)
+    def _counters(self) -> Iterator[tuple[str, str, list[str], Mapping[Any, float]]]:
+        """(name, help, labels, label values -> count); copies: the worker counts on meanwhile."""
+        yield (
+            "mesh_records_consumed",
+            "Input records, by topic.",
+            ["topic"],
+            dict(self._consumed),
+        )
+        yield (
+            "mesh_records_produced",
+            "Facts and dead letters, by topic.",
+            ["topic"],
+            dict(self._produced),
+        )
+        yield (
+            "mesh_records_sources",
+            "Input records that became at least one fact.",
+            [],
+            {(): self._sources},
+        )
+        yield (
+            "mesh_records_filtered",
+            "Input records left out on purpose, by reason.",
+            ["reason"],
+            dict(self._filtered),
+        )
+        yield (
+            "mesh_records_rejected",
+            "Input records dead-lettered, by fault class and rule.",
+            ["class", "rule"],
+            dict(self._rejected),
+        )
+        yield (
+            "mesh_rule_evaluations",
+            "Records judged by each rule, by outcome.",
+            ["rule", "outcome"],
+            self._evaluations(),
+        )
+        yield (
+            "mesh_transactions",
+            "Transactions, by how they ended.",
+            ["outcome"],
+            dict(self._endings),
+        )
+        yield (
+            "mesh_transaction_seconds",
+            "Time from a transaction's first record to its commit.",
+            [],
+            {(): self._transaction_seconds},
+        )
+        yield (
+            "mesh_registry_requests",
+            "Requests to the schema registry, by status.",
+            ["code"],
+            dict(self._registry_requests),
+        )
+        yield (
+            "mesh_slo_good_events",
+            "Facts within the objective, by SLO.",
+            ["slo"],
+            {"freshness": self._good},
+        )
+        yield (
+            "mesh_slo_events",
+            "Facts with an event time, by SLO.",
+            ["slo"],
+            {"freshness": sum(self._freshness)},
+        )
 
-    def _counter(
-        self, name: str, help_: str, labels: list[str],
-        samples: Iterable[tuple[tuple[str, ...], float]],
-    ) -> Metric:  # fmt: skip
-        family = CounterMetricFamily(name, help_, labels=labels)
-        for values, count in samples:
-            family.add_metric(values, count, created=self._created)
-        return family
+    def _evaluations(self) -> dict[tuple[str, str], float]:
+        found: dict[tuple[str, str], float] = {}
+        for rule, broken in dict(self._broken).items():
+            found[rule, "broken"] = broken
+            found[rule, "kept"] = self._judged - broken
+        return found
 
     def _histogram(self) -> Metric:
-        buckets, total = [], 0
-        for bound, count in zip(
-            [*map(str, map(float, self._bounds)), "+Inf"], self._freshness, strict=True
-        ):
-            total += count
-            buckets.append((bound, total))
+        bounds = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
+        buckets = list(zip(bounds, accumulate(self._freshness), strict=True))
         family = HistogramMetricFamily(
             "mesh_record_freshness_seconds",
             "From a fact's event time to its commit; one bucket lies at the objective.",
@@ -229,37 +251,57 @@ class ProductMetrics(Collector):
         return family
 
     def _gauges(self) -> Iterator[Metric]:
-        imbalance = (
-            self._consumed.total() - self._sources - self._filtered.total() - self._rejected.total()
+        accounted = self._sources + self._filtered.total() + self._rejected.total()
+        yield _gauge(
+            "mesh_conservation_imbalance_records",
+            "Input records neither a fact's source, filtered nor rejected; 0.",
+            [],
+            {(): self._consumed.total() - accounted},
         )
-        for name, help_, value in (
-            ("mesh_conservation_imbalance_records",
-             "Input records neither a fact's source, filtered nor rejected; 0.", imbalance),
-            ("mesh_freshness_objective_seconds",
-             "The freshness that the product promises.", self._product.sla.freshness_seconds),
-            ("mesh_availability_objective_ratio",
-             "The share of good minutes that it promises.", self._product.sla.availability),
-            ("mesh_last_progress_timestamp_seconds",
-             "When the loop last turned.", self._progress),
-        ):  # fmt: skip
-            yield GaugeMetricFamily(name, help_, value=value)
-        newest = GaugeMetricFamily(
+        yield _gauge(
+            "mesh_freshness_objective_seconds",
+            "The freshness that the product promises.",
+            [],
+            {(): self._product.sla.freshness_seconds},
+        )
+        yield _gauge(
+            "mesh_availability_objective_ratio",
+            "The share of good minutes that it promises.",
+            [],
+            {(): self._product.sla.availability},
+        )
+        yield _gauge(
+            "mesh_last_progress_timestamp_seconds",
+            "When the loop last turned.",
+            [],
+            {(): self._progress},
+        )
+        yield _gauge(
             "mesh_output_last_event_timestamp_seconds",
-            "Event time of the newest fact; 0 before the first.", labels=["topic"],
-        )  # fmt: skip
-        newest.add_metric([self._product.output.topic], self._newest_event)
-        yield newest
-        lag = GaugeMetricFamily(
-            "mesh_consumer_lag_records", "Records not yet read of an assigned partition.",
-            labels=["topic", "partition"],
-        )  # fmt: skip
-        for (topic, partition), records in sorted(self._lag.items()):
-            lag.add_metric([topic, str(partition)], records)
-        yield lag
-        state = GaugeMetricFamily(
-            "mesh_worker_state", "1 for what the worker is doing, 0 for the rest.",
-            labels=["state"],
-        )  # fmt: skip
-        for candidate in WorkerState:
-            state.add_metric([candidate.value], int(candidate is self._state))
-        yield state
+            "Event time of the newest fact; 0 before the first.",
+            ["topic"],
+            {self._product.output.topic: self._newest_event},
+        )
+        yield _gauge(
+            "mesh_consumer_lag_records",
+            "Records not yet read of an assigned partition.",
+            ["topic", "partition"],
+            dict(sorted(self._lag.copy().items())),
+        )
+        yield _gauge(
+            "mesh_worker_state",
+            "1 for what the worker is doing, 0 for the rest.",
+            ["state"],
+            {state: int(state is self._state) for state in WorkerState},
+        )
+
+
+def _gauge(name: str, help_: str, labels: list[str], samples: Mapping[Any, float]) -> Metric:
+    family = GaugeMetricFamily(name, help_, labels=labels)
+    for values, value in samples.items():
+        family.add_metric(_texts(values), value)
+    return family
+
+
+def _texts(values: str | tuple[object, ...]) -> list[str]:
+    return [values] if isinstance(values, str) else [str(value) for value in values]

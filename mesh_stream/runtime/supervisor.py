@@ -1,4 +1,4 @@
-"""One process for each product and slot: started, watched, restarted with back-off, stopped in time.
+"""One process for each product and slot: started, watched, restarted, stopped in time.
 
 A worker that cannot run is not restarted: a wrong declaration, a denied access, a `fail` rule or a
 second process on the same slot do not mend themselves. Its product stops and says so; the products
