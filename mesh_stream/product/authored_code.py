@@ -33,6 +33,7 @@ class AuthoredCode:
     folder: Path
     root: Path = field(init=False)
     package: str = field(init=False)
+    _executed: dict[Path, types.ModuleType | DeclarationError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.root = self.folder.resolve()
@@ -44,13 +45,29 @@ class AuthoredCode:
         package.__path__ = [str(self.root)]
         sys.modules[self.package] = package
 
+    def source(self, path: Path) -> str:
+        """Returns a file's name as tracebacks write it."""
+        return str(self.root / path.relative_to(self.folder))
+
     def module(self, path: Path) -> types.ModuleType:
         """Executes a file of the folder, or returns what its first execution in this load made.
 
         Raises:
             DeclarationError: The file does not compile, or raises when it is executed.
         """
-        relative = path.resolve().relative_to(self.root).with_suffix("")
+        if path not in self._executed:
+            try:
+                self._executed[path] = self._execute(path)
+            except DeclarationError as cause:
+                # Kept as well: a file that two inputs name is not executed twice to fail twice.
+                self._executed[path] = cause
+        made = self._executed[path]
+        if isinstance(made, DeclarationError):
+            raise made
+        return made
+
+    def _execute(self, path: Path) -> types.ModuleType:
+        relative = path.relative_to(self.folder).with_suffix("")
         if any("." in part for part in relative.parts):
             fault = Fault(path, 0, "", f"a dot in {relative}", "no dot in names of Python modules")
             raise DeclarationError([fault])
@@ -88,7 +105,7 @@ class AuthoredCode:
 
 @contextmanager
 def _without_bytecode() -> Iterator[None]:
-    """Keeps `__pycache__` out of product folders: they may be read-only, and stale files mislead."""
+    """Keeps `__pycache__` out of product folders: stale bytecode misleads, some are read-only."""
     before = sys.dont_write_bytecode
     sys.dont_write_bytecode = True
     importlib.invalidate_caches()

@@ -15,69 +15,60 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from mesh_stream.product.inline_rules import QualityItem
 from mesh_stream.product.product import Format
-from mesh_stream.product.sla import Unreadable, availability_share, duration_seconds
-from mesh_stream.product.validation import Declared
+from mesh_stream.product.sla import UnreadableError, availability_share, duration_seconds
+from mesh_stream.product.topic_settings import settings_as_text
+from mesh_stream.product.validation import Declared, ShortForm
 
 ID = re.compile(r"[a-z][a-z0-9-]{1,48}")
 TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _VERSION = re.compile(r"(?:0|[1-9][0-9]{0,5})(?:\.(?:0|[1-9][0-9]{0,5})){2}")
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_SETTING = re.compile(r"[a-z]+(?:\.[a-z0-9]+)+")
 
 
 def _id(text: object) -> object:
     if isinstance(text, str) and not ID.fullmatch(text):
-        raise Unreadable("a lower-case id of 2 to 49 letters, digits and dashes, a letter first")
+        raise UnreadableError(
+            "a lower-case id of 2 to 49 letters, digits and dashes, a letter first"
+        )
     return text
 
 
 def _version(text: object) -> object:
     if isinstance(text, int | float) and not isinstance(text, bool):
         parts = [*str(text).split("."), "0", "0"][:3]
-        raise Unreadable("a version such as 1.0.0", f"write version: {'.'.join(parts)}")
+        raise UnreadableError("a version such as 1.0.0", f"write version: {'.'.join(parts)}")
     if isinstance(text, str) and not _VERSION.fullmatch(text):
-        raise Unreadable("a version such as 1.0.0: major, minor and patch")
+        raise UnreadableError("a version such as 1.0.0: major, minor and patch")
     return text
 
 
 def _filled(text: object) -> object:
     if isinstance(text, str) and not text.strip():
-        raise Unreadable("text that is not blank")
+        raise UnreadableError("text that is not blank")
     return text
 
 
 def _topic(text: object) -> object:
     if isinstance(text, str):
         if not TOPIC.fullmatch(text) or text in (".", ".."):
-            raise Unreadable("a topic name: up to 249 of a-z, A-Z, 0-9, dot, underscore and dash")
+            raise UnreadableError(
+                "a topic name: up to 249 of a-z, A-Z, 0-9, dot, underscore and dash"
+            )
         if text.startswith("__"):
-            raise Unreadable("a topic that is not the broker's own", "names with __ are Kafka's")
+            raise UnreadableError(
+                "a topic that is not the broker's own", "names with __ are Kafka's"
+            )
     return text
 
 
 def _field_name(text: object) -> object:
     if isinstance(text, str) and not _FIELD_NAME.fullmatch(text):
-        raise Unreadable("a field name of letters, digits and underscores, no digit first")
+        raise UnreadableError("a field name of letters, digits and underscores, no digit first")
     return text
 
 
 def _retention(text: object) -> object:
     return Decimal(-1) if text == "forever" else duration_seconds(text)
-
-
-def _settings(values: object) -> object:
-    """Writes the values as the broker reads them; it knows them as text only."""
-    if not isinstance(values, dict):
-        return values
-    for name, value in values.items():
-        if not _SETTING.fullmatch(name):
-            raise Unreadable("the broker's own dotted names, such as min.insync.replicas")
-        if value is None or isinstance(value, dict | list):
-            raise Unreadable(f"a text, number or boolean for {name}")
-    return {
-        name: str(value).lower() if isinstance(value, bool) else str(value)
-        for name, value in values.items()
-    }
 
 
 def _text(pattern: str) -> WithJsonSchema:
@@ -95,16 +86,26 @@ Duration = Annotated[
 Retention = Annotated[
     Decimal, BeforeValidator(_retention), _text(r"^(forever|[0-9]+(\.[0-9]+)?[ _]?[a-z]+)$")
 ]
-Share = Annotated[
-    Decimal, BeforeValidator(availability_share), _text(r"^[0-9]+(\.[0-9]+)? ?%$")
-]
+Share = Annotated[Decimal, BeforeValidator(availability_share), _text(r"^[0-9]+(\.[0-9]+)? ?%$")]
 Settings = Annotated[
     dict[str, str],
-    BeforeValidator(_settings),
+    BeforeValidator(settings_as_text),
     WithJsonSchema(
         {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
     ),
 ]
+
+
+Compatibility = Literal[
+    "NONE",
+    "BACKWARD",
+    "BACKWARD_TRANSITIVE",
+    "FORWARD",
+    "FORWARD_TRANSITIVE",
+    "FULL",
+    "FULL_TRANSITIVE",
+]
+"""How a contract may evolve: the registry's levels."""
 
 
 class SlaDeclaration(Declared):
@@ -134,7 +135,7 @@ class FieldDeclaration(Declared):
         examples=["string", "decimal(18,2)", "timestamp?"],
     )
     description: Text | None = Field(
-        None,
+        default=None,
         description="What the field means; becomes `doc` in the registered schema.",
         examples=["Sum of all lines, without shipping"],
     )
@@ -152,28 +153,37 @@ class InputDeclaration(Declared):
     """One input port: a raw topic (its name alone for short) or another data product."""
 
     topic: Topic | None = Field(
-        None, description="A raw topic. Either this or `product`.", examples=["raw.orders"]
+        default=None, description="A raw topic. Either this or `product`.", examples=["raw.orders"]
     )
     product: Id | None = Field(
-        None,
+        default=None,
         description="Another data product, whose facts are read. Either this or `topic`.",
         examples=["orders-completed"],
     )
     format: Format | None = Field(
-        None,
+        default=None,
         description="How the values are written: json (default of a raw topic) or avro.",
         examples=["json", "avro"],
     )
     event_time: FieldName | None = Field(
-        None,
+        default=None,
         description=(
             "The input record's field that says when it happened; left out: the record's own "
             "timestamp."
         ),
         examples=["occurred_at"],
     )
+    schema_file: Text | None = Field(
+        default=None,
+        alias="schema",
+        description=(
+            "For Avro of a raw topic: the file with the schema its records are read as; left out: "
+            "each is read as it was written."
+        ),
+        examples=["schema/inputs/payment.avsc"],
+    )
     transformation: Text | None = Field(
-        None,
+        default=None,
         description="What is applied to this input's records; left out: the product's.",
         examples=["src/transformations/completed.py:complete"],
     )
@@ -187,7 +197,7 @@ class InputDeclaration(Declared):
     def _one_source(self) -> InputDeclaration:
         if (self.topic is None) == (self.product is None):
             found = "both topic and product" if self.topic else "neither topic nor product"
-            raise Unreadable("exactly one of topic and product", found=found)
+            raise UnreadableError("exactly one of topic and product", found=found)
         return self
 
 
@@ -195,7 +205,7 @@ class OutputDeclaration(Declared):
     """The output port: the governed topic `<domain>.<product>.v<major>`."""
 
     key: FieldName | None = Field(
-        None,
+        default=None,
         description=(
             "The fact's field that becomes the record key: equal keys stay in order. Left out: the "
             "input record's key stays."
@@ -203,7 +213,7 @@ class OutputDeclaration(Declared):
         examples=["order_id"],
     )
     event_time: FieldName | None = Field(
-        None,
+        default=None,
         description=(
             "The fact's timestamp field that freshness is measured from. Left out: its only "
             "timestamp field, or the input's event time."
@@ -211,12 +221,12 @@ class OutputDeclaration(Declared):
         examples=["completed_at"],
     )
     partitions: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
-        None,
+        default=None,
         description="Partitions of the topic; left out: as governance says, else as the input.",
         examples=[6],
     )
     retention: Retention | None = Field(
-        None,
+        default=None,
         description="How long facts are kept, or `forever`; left out: as governance says.",
         examples=["90_days", "forever"],
     )
@@ -231,13 +241,15 @@ class LimitsDeclaration(Declared):
     """What one record may cost; a record beyond it is a dead letter."""
 
     record_bytes: Annotated[int, Field(ge=1_000, le=100_000_000)] | None = Field(
-        None, description="Largest encoded fact, in bytes.", examples=[1_000_000]
+        default=None, description="Largest encoded fact, in bytes.", examples=[1_000_000]
     )
     input_bytes: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(
-        None, description="Largest input record that is decoded, in bytes.", examples=[8_000_000]
+        default=None,
+        description="Largest input record that is decoded, in bytes.",
+        examples=[8_000_000],
     )
     fanout: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
-        None, description="Most facts that one input record may become.", examples=[10_000]
+        default=None, description="Most facts that one input record may become.", examples=[10_000]
     )
 
 
@@ -246,8 +258,23 @@ class SupportDeclaration(Declared):
 
     channel: Text = Field(description="The channel's name.", examples=["#orders-data"])
     url: Text | None = Field(
-        None, description="Its address.", examples=["https://chat.company.com/orders-data"]
+        default=None, description="Its address.", examples=["https://chat.company.com/orders-data"]
     )
+
+
+_SHORT_FIELD = ShortForm(
+    {
+        "type": "object",
+        "description": "A field's name and its type.",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "additionalProperties": {"type": "string"},
+        "examples": [{"order_id": "string"}],
+    }
+)
+_SHORT_INPUT = ShortForm(
+    {"type": "string", "description": "A raw topic of JSON.", "examples": ["raw.orders"]}
+)
 
 
 class ProductDeclaration(Declared):
@@ -258,7 +285,7 @@ class ProductDeclaration(Declared):
         examples=["orders-completed"],
     )
     domain: Id | None = Field(
-        None,
+        default=None,
         description="The owning domain; left out: the name of the folder around the product's.",
         examples=["orders"],
     )
@@ -270,23 +297,25 @@ class ProductDeclaration(Declared):
         examples=["Completed order facts for analytics"],
     )
     version: Version = Field(
-        "1.0.0",
+        default="1.0.0",
         description="Semantic version of the contract; its major is in the topic's name.",
         examples=["1.0.0"],
     )
     status: Literal["proposed", "draft", "active", "deprecated", "retired"] = Field(
-        "active", description="Where in its life the product is (ODCS).", examples=["active"]
+        default="active",
+        description="Where in its life the product is (ODCS).",
+        examples=["active"],
     )
     documentation: Text | None = Field(
-        None,
+        default=None,
         description="Where the product is documented for its consumers.",
         examples=["https://data.company.com/products/orders-completed"],
     )
     tags: tuple[Text, ...] = Field(
-        (), description="Words to find the product by in the catalog.", examples=[["sales"]]
+        default=(), description="Words to find the product by in the catalog.", examples=[["sales"]]
     )
     support: tuple[SupportDeclaration, ...] = Field(
-        (),
+        default=(),
         description="Where consumers ask; shown in the catalog.",
         examples=[[{"channel": "#orders-data"}]],
     )
@@ -294,15 +323,15 @@ class ProductDeclaration(Declared):
         description="What is promised.",
         examples=[{"freshness": "15_minutes", "availability": "99.9%"}],
     )
-    fields: tuple[FieldDeclaration, ...] | None = Field(
-        None,
+    fields: tuple[Annotated[FieldDeclaration, _SHORT_FIELD], ...] | None = Field(
+        default=None,
         alias="schema",
         min_length=1,
         description="The facts' fields, in order; may be left out where schema/ has the contract.",
         examples=[[{"order_id": "string"}, {"total_amount": "decimal(18,2)"}]],
     )
-    inputs: tuple[InputDeclaration, ...] | None = Field(
-        None,
+    inputs: tuple[Annotated[InputDeclaration, _SHORT_INPUT], ...] | None = Field(
+        default=None,
         min_length=1,
         description="What is read; left out: the raw topic raw.<domain>, as JSON.",
         examples=[["raw.orders"], [{"product": "orders-completed"}]],
@@ -313,7 +342,7 @@ class ProductDeclaration(Declared):
         examples=[{"key": "order_id", "partitions": 6, "retention": "90_days"}],
     )
     transformation: Text | None = Field(
-        None,
+        default=None,
         description=(
             "The function applied to each input record, as path or path:function; left out: the "
             "only file in src/transformations, or none: records are published as they come."
@@ -321,7 +350,7 @@ class ProductDeclaration(Declared):
         examples=["src/transformations/completed.py:complete"],
     )
     quality: tuple[QualityItem, ...] = Field(
-        (),
+        default=(),
         description="Rules, or files of checks beyond those in src/quality.",
         examples=[[{"rule": "not_null", "column": "order_id"}]],
     )

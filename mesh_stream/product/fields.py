@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from dataclasses import dataclass
 from typing import Any
 
-from mesh_stream.product.sla import Unreadable
+from mesh_stream.product.sla import UnreadableError
 from mesh_stream.product.validation import did_you_mean, one_of
 
 PRIMITIVES: dict[str, Any] = {
@@ -43,16 +43,10 @@ _ELSEWHERE = {
     "object": "map<...>, or a record in a .avsc file",
 }
 _MAX_NESTING = 4
+# What SQL engines and the JVM's usual readers hold; beyond it, consumers would not read the facts.
+MAX_PRECISION = 38
 _DECIMAL = re.compile(r"decimal\( *(?P<precision>[0-9]{1,3}) *(?:, *(?P<scale>[0-9]{1,3}) *)?\)")
 _NESTED = re.compile(r"(?P<outer>array|map)<(?P<inner>.+)>")
-
-
-@dataclass(frozen=True, slots=True)
-class DecimalDefault:
-    """The governed digits of a `decimal` that declares none."""
-
-    precision: int
-    scale: int
 
 
 def avro_field(name: str, declared: str, description: str | None) -> dict[str, Any]:
@@ -61,7 +55,7 @@ def avro_field(name: str, declared: str, description: str | None) -> dict[str, A
     A nullable field gets the default null, so that it can be added to a contract later.
 
     Raises:
-        Unreadable: The type is none of the known ones.
+        UnreadableError: The type is none of the known ones.
     """
     avro = avro_type(declared)
     field: dict[str, Any] = {"name": name, "type": avro}
@@ -76,15 +70,15 @@ def avro_type(declared: str, nesting: int = 0) -> Any:
     """Returns the Avro type of a declared one; a `decimal` keeps its digits open.
 
     Raises:
-        Unreadable: The type is none of the known ones.
+        UnreadableError: The type is none of the known ones.
     """
     text = declared.strip()
     if nesting > _MAX_NESTING:
-        raise Unreadable(f"at most {_MAX_NESTING} levels of array and map", "use a .avsc file")
+        raise UnreadableError(f"at most {_MAX_NESTING} levels of array and map", "use a .avsc file")
     if text.endswith("?"):
         inner = avro_type(text[:-1], nesting)
         if isinstance(inner, list):
-            raise Unreadable("one ? at most")
+            raise UnreadableError("one ? at most")
         return ["null", inner]
     if match := _NESTED.fullmatch(text):
         inner = avro_type(match["inner"], nesting + 1)
@@ -95,13 +89,13 @@ def avro_type(declared: str, nesting: int = 0) -> Any:
         return {"type": "bytes", "logicalType": "decimal"}
     if match := _DECIMAL.fullmatch(text):
         precision, scale = int(match["precision"]), int(match["scale"] or 0)
-        if not 0 < precision <= 38 or scale > precision:
-            raise Unreadable("decimal(p,s) with 1 <= p <= 38 and 0 <= s <= p")
+        if not 0 < precision <= MAX_PRECISION or scale > precision:
+            raise UnreadableError(f"decimal(p,s) with 1 <= p <= {MAX_PRECISION} and 0 <= s <= p")
         return {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale}
     if text in PRIMITIVES:
-        return PRIMITIVES[text]
+        return copy.copy(PRIMITIVES[text])
     known = _ELSEWHERE.get(text.lower())
-    raise Unreadable(
+    raise UnreadableError(
         one_of(WORDS) + ", each with a ? where it may be null",
         f"write {known}" if known else did_you_mean(text, WORDS),
     )

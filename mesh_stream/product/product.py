@@ -78,7 +78,7 @@ class InSet:
 
 @dataclass(frozen=True, slots=True)
 class MatchesRegex:
-    """The regular expression matches from the column's start (or, negated, does not)."""
+    """The regular expression matches from the column's start (or, negated, is found nowhere)."""
 
     pattern: str
     negated: bool = False
@@ -227,6 +227,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Support:
+    """Where consumers ask (ODCS `support[]`); the address is empty where none is declared."""
+
+    channel: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Product:
     """A data product, whole: everything that a worker, a plan or a catalog needs to know."""
 
@@ -244,6 +252,8 @@ class Product:
     output: Output
     rules: tuple[Rule, ...]
     limits: Limits
+    tags: tuple[str, ...] = ()
+    support: tuple[Support, ...] = ()
 
     @property
     def group(self) -> str:

@@ -26,7 +26,7 @@ DURATION_EXPECTED = (
 AVAILABILITY_EXPECTED = "a percentage above 0% and at most 100%, such as 99.9%"
 
 
-class Unreadable(ValueError):
+class UnreadableError(ValueError):
     """A declared value is not of its form.
 
     Attributes:
@@ -46,21 +46,21 @@ def duration_seconds(text: object) -> Decimal:
     """Reads a duration; exact, in seconds, above zero.
 
     Raises:
-        Unreadable: It is not a duration, or is zero.
+        UnreadableError: It is not a duration, or is zero.
     """
     remedy = ""
     if isinstance(text, int | float) and not isinstance(text, bool):
         remedy = f"add the unit: {text}_minutes?"
     if not isinstance(text, str) or not (match := _DURATION.fullmatch(text)):
-        raise Unreadable(DURATION_EXPECTED, remedy)
+        raise UnreadableError(DURATION_EXPECTED, remedy)
     unit = _SHORT.get(match["unit"], match["unit"])
     size = UNITS.get(unit) or UNITS.get(unit.removesuffix("s"))
     if size is None:
         remedy = "write minutes or months out" if unit == "m" else ""
-        raise Unreadable(DURATION_EXPECTED, remedy)
+        raise UnreadableError(DURATION_EXPECTED, remedy)
     seconds = Decimal(match["count"]) * size
     if not seconds:
-        raise Unreadable("a duration above zero")
+        raise UnreadableError("a duration above zero")
     return seconds
 
 
@@ -68,15 +68,15 @@ def availability_share(text: object) -> Decimal:
     """Reads an availability; exact, as a share of 1: `99.9%` is 0.999.
 
     Raises:
-        Unreadable: It is not a percentage, or out of range.
+        UnreadableError: It is not a percentage, or out of range.
     """
     remedy = ""
     if isinstance(text, int | float) and not isinstance(text, bool):
-        share = f"{Decimal(str(text)) * 100:f}" if text <= 1 else f"{text}"
-        remedy = f"write it with the sign: {share}%?"
+        percent = Decimal(str(text)) * (100 if text <= 1 else 1)
+        remedy = f"write it with the sign: {percent.normalize():f}%?"
     if not isinstance(text, str) or not (match := _PERCENT.fullmatch(text)):
-        raise Unreadable(AVAILABILITY_EXPECTED, remedy)
+        raise UnreadableError(AVAILABILITY_EXPECTED, remedy)
     share = Decimal(match["number"]) / 100
     if not 0 < share <= 1:
-        raise Unreadable(AVAILABILITY_EXPECTED)
+        raise UnreadableError(AVAILABILITY_EXPECTED)
     return share

@@ -41,9 +41,7 @@ def load_transformation(code: AuthoredCode, path: Path, function: str | None) ->
     if inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
         fail("an async function", "a plain function: async transformations are not run yet")
     parameters = list(inspect.signature(found).parameters.values())
-    positional = [
-        p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]
     if not 1 <= len(positional) <= 2 or any(p not in positional[:2] for p in required):
         fail(

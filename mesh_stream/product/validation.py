@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import difflib
 import json
-import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from mesh_stream.errors import DeclarationError, Fault
-from mesh_stream.product.sla import Unreadable
+from mesh_stream.product.sla import UnreadableError
 from mesh_stream.product.yaml_source import Document, shown
+
+T = TypeVar("T")
+Model = TypeVar("Model", bound="Declared")
 
 
 class Declared(BaseModel):
@@ -22,20 +28,36 @@ class Declared(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-Model = TypeVar("Model", bound=Declared)
+@dataclass(frozen=True)
+class ShortForm:
+    """Tells the JSON Schema that a mapping may also be written in this shorter form."""
 
-_KINDS = {
-    "string_type": "text",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-    "tuple_type": "a list",
-    "list_type": "a list",
-}
+    schema: dict[str, Any]
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [self.schema, handler(core_schema)]}
+
+
+@dataclass(slots=True)
+class Faults:
+    """Collects faults, so that one does not hide the next."""
+
+    found: list[Fault] = field(default_factory=list)
+
+    def attempt(self, step: Callable[[], T]) -> T | None:
+        """Returns what the step returns, or None where it failed; its faults are kept."""
+        try:
+            return step()
+        except DeclarationError as cause:
+            self.found += cause.faults
+            return None
+
+    def raise_any(self) -> None:
+        """Raises `DeclarationError` with everything found, if anything was."""
+        if self.found:
+            raise DeclarationError(self.found)
 
 
 def validated(document: Document, model: type[Model]) -> Model:
@@ -45,7 +67,7 @@ def validated(document: Document, model: type[Model]) -> Model:
         DeclarationError: With a fault for every place where they disagree.
     """
     if not isinstance(document.data, dict):
-        fault = document.fault((), shown(document.data), "a mapping")
+        fault = document.fault((), shown(document.data), f"a mapping with {_keys([model])}")
         raise DeclarationError([fault])
     try:
         # As JSON: there, strict knows that a list may fill a tuple and a text an enum, yet turns
@@ -58,7 +80,7 @@ def validated(document: Document, model: type[Model]) -> Model:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Returns a remedy that names the closest known word, or an empty text."""
-    closest = difflib.get_close_matches(word, list(known), n=1)
+    closest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"did you mean {closest[0]}?" if closest else ""
 
 
@@ -67,52 +89,75 @@ def one_of(words: Iterable[object]) -> str:
     return f"one of {', '.join(str(word) for word in words)}"
 
 
+_KINDS = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "tuple_type": "a list",
+    "too_short": "at least one entry",
+    "union_tag_not_found": "the path of a file, or a mapping with the key rule",
+}
+
+
 def _fault(document: Document, model: type[BaseModel], error: Mapping[str, Any]) -> Fault:
-    kind, place = error["type"], tuple(error["loc"])
-    context = error.get("ctx", {})
-    where = _where(document.data, place, keep_last=kind in ("missing", "extra_forbidden"))
-    if kind == "extra_forbidden":
-        known = _keys_at(model, place[:-1])
-        found, expected = f"the unknown key {shown(where[-1])}", one_of(known)
-        return document.fault(where, found, expected, did_you_mean(str(where[-1]), known))
-    if kind == "missing":
-        field = _field_at(model, place)
-        expected = field.description or "a value"
-        example = f"such as {field.examples[0]}" if field.examples else ""
-        return document.fault(where, "nothing", f"{place[-1]}: {expected}", example)
-    found = shown(error["input"])
+    """Says one of pydantic's errors in our words: found, expected, remedy."""
+    kind, place, value = error["type"], tuple(error["loc"]), error["input"]
+    context: Mapping[str, Any] = error.get("ctx", {})
+    where = _where(document.data, place, keep_last=kind == "missing")
+    models = _models_at(model, place[:-1])
+    found, expected, remedy = shown(value), str(error["msg"]).lower(), ""
     reason = context.get("error")
-    if isinstance(reason, Unreadable):
-        return document.fault(where, reason.found or found, reason.expected, reason.remedy)
-    if kind in ("enum", "literal_error"):
-        known = [word.strip("'\" ") for word in context["expected"].replace(" or ", ",").split(",")]
-        return document.fault(where, found, one_of(known), did_you_mean(str(error["input"]), known))
-    if kind == "union_tag_invalid":
-        known = [word.strip("'\" ") for word in context["expected_tags"].split(",")]
-        remedy = did_you_mean(str(context["tag"]), known)
-        return document.fault((*where, "rule"), shown(context["tag"]), one_of(known), remedy)
-    if kind in _KINDS:
-        quote = "put it in quotes" if kind == "string_type" and _is_scalar(error["input"]) else ""
-        return document.fault(where, found, _KINDS[kind], quote)
-    return document.fault(where, found, _lower(error["msg"]).removeprefix("input should be "))
+    if isinstance(reason, UnreadableError):
+        found, expected, remedy = reason.found or found, reason.expected, reason.remedy
+    elif kind == "extra_forbidden":
+        known = [key for member in models for key in _fields(member)]
+        found, expected = f"the unknown key {shown(place[-1])}", one_of(known)
+        remedy = did_you_mean(str(place[-1]), known)
+    elif kind == "missing":
+        found = "nothing"
+        expected, remedy = _described(models, str(place[-1]))
+    elif kind in ("enum", "literal_error", "union_tag_invalid"):
+        known = _words(context.get("expected") or context["expected_tags"])
+        word = context.get("tag", value)
+        found, expected, remedy = shown(word), one_of(known), did_you_mean(str(word), known)
+        where = (*where, "rule") if kind == "union_tag_invalid" else where
+    elif kind in _KINDS:
+        expected = _KINDS[kind]
+        if kind == "string_type" and isinstance(value, int | float):
+            remedy = "put it in quotes"
+        elif kind == "model_type" and models:
+            expected = f"a mapping with {_keys(_models_at(model, place))}"
+    return document.fault(where, found, expected.removeprefix("input should be "), remedy)
 
 
-def _is_scalar(value: object) -> bool:
-    return isinstance(value, int | float | bool)
+def _words(listed: str) -> list[str]:
+    return [word.strip("'\" ") for word in listed.replace(" or ", ",").split(",")]
 
 
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
+def _keys(models: Iterable[type[BaseModel]]) -> str:
+    keys = [key for model in models for key in _fields(model)]
+    return f"the key{'s' if len(keys) > 1 else ''} {', '.join(keys)}"
 
 
-def _where(
-    data: Any, place: tuple[str | int, ...], *, keep_last: bool
-) -> tuple[str | int, ...]:
-    """Leaves out of pydantic's place what the document does not have: tags of unions, long forms."""
+def _described(models: Iterable[type[BaseModel]], name: str) -> tuple[str, str]:
+    """What a missing field is for, and an example of it."""
+    declared = next(fields[name] for model in models if name in (fields := _fields(model)))
+    text = (declared.description or "a value").rstrip(".")
+    example = ""
+    if declared.examples and isinstance(declared.examples[0], str | int):
+        example = f"add {name}: {declared.examples[0]}, for instance"
+    return f"{name}: {text[:1].lower()}{text[1:]}", example
+
+
+def _where(data: Any, place: tuple[str | int, ...], *, keep_last: bool) -> tuple[str | int, ...]:
+    """Leaves out of pydantic's place what the document lacks: tags of unions, long forms."""
     where: list[str | int] = []
     for position, step in enumerate(place):
-        held = isinstance(data, dict) and step in data
-        if held or (isinstance(data, list) and isinstance(step, int) and step < len(data)):
+        if _holds(data, step):
             data = data[step]
             where.append(step)
         elif keep_last and position == len(place) - 1:
@@ -120,42 +165,38 @@ def _where(
     return tuple(where)
 
 
-def _model_at(model: type[BaseModel], place: tuple[str | int, ...]) -> type[BaseModel]:
-    """Follows a place through the models to the one that stands there."""
+def _holds(data: Any, step: str | int) -> bool:
+    if isinstance(data, list):
+        return isinstance(step, int) and step < len(data)
+    return isinstance(data, dict) and step in data
+
+
+def _models_at(model: type[BaseModel], place: tuple[str | int, ...]) -> list[type[BaseModel]]:
+    """Follows a place through the models to those that may stand there."""
+    models = [model]
     for step in place:
-        if isinstance(step, str) and (field := _fields(model).get(step)) is not None:
-            inner = list(_models_in(field.annotation))
-            model = inner[0] if len(inner) == 1 else model
-            members = inner
-        elif isinstance(step, str):
-            model = next((m for m in members if _tag(m) == step), model)
-    return model
+        if isinstance(step, int):
+            continue
+        inner = [fields[step] for member in models if step in (fields := _fields(member))]
+        if inner:
+            models = list(_models_in(inner[0].annotation))
+        else:
+            models = [member for member in models if step in _tags(member)]
+    return models
 
 
-def _tag(model: type[BaseModel]) -> str | None:
-    field = model.model_fields.get("rule")
-    arguments = typing.get_args(field.annotation) if field else ()
-    return arguments[0] if arguments else None
+def _tags(model: type[BaseModel]) -> tuple[str, ...]:
+    rule = model.model_fields.get("rule")
+    return typing.get_args(rule.annotation) if rule else tuple(model.model_fields)
 
 
-def _fields(model: type[BaseModel]) -> dict[str, Any]:
-    return {field.alias or name: field for name, field in model.model_fields.items()}
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    return {info.alias or name: info for name, info in model.model_fields.items()}
 
 
-def _keys_at(model: type[BaseModel], place: tuple[str | int, ...]) -> list[str]:
-    return list(_fields(_model_at(model, place)))
-
-
-def _field_at(model: type[BaseModel], place: tuple[str | int, ...]) -> Any:
-    return _fields(_model_at(model, place[:-1]))[str(place[-1])]
-
-
-def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     """Yields the models that an annotation mentions, inside unions, lists and metadata."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
-    elif typing.get_origin(annotation) is typing.Annotated:
-        yield from _models_in(typing.get_args(annotation)[0])
-    elif isinstance(annotation, types.UnionType) or typing.get_args(annotation):
-        for argument in typing.get_args(annotation):
-            yield from _models_in(argument)
+    for argument in typing.get_args(annotation):
+        yield from _models_in(argument)

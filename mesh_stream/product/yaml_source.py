@@ -165,6 +165,7 @@ class _Builder:
 
     def take(self, event: yaml.Event) -> None:
         """Takes the parser's next event."""
+        assert event.start_mark is not None
         line = event.start_mark.line + 1
         if isinstance(event, yaml.DocumentStartEvent):
             self.documents += 1
@@ -267,4 +268,3 @@ def plain_scalar(text: str) -> str | int | float | bool | None:
     if _FLOAT.fullmatch(text) and math.isfinite(number := float(text)):
         return number
     return text
-
