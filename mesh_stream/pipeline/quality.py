@@ -141,9 +141,10 @@ def _expression(
             values = frozenset(comparable(value, schema) for value in check.values)
             test = f"{x} {'not in' if check.negated else 'in'} {constant(values)}"
         case MatchesRegex():
-            test = f"{constant(re.compile(check.pattern).match)}({x})"
-            if check.negated:
-                test = f"not {test}"
+            pattern = re.compile(check.pattern)
+            # What must be there stands at the start; what may not be there may be nowhere.
+            find = constant(pattern.search if check.negated else pattern.match)
+            test = f"not {find}({x})" if check.negated else f"{find}({x})"
         case LengthBetween():
             low = "" if check.minimum is None else f"{check.minimum} <= "
             high = "" if check.maximum is None else f" <= {check.maximum}"
