@@ -176,7 +176,9 @@ def _stop_with_parent() -> None:
     """Stop as on SIGTERM when the supervisor is gone: it holds the other end of standard input."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        # Not through `sys.stdin`: its lock would be held when the interpreter ends.
+        while os.read(0, 1024):
+            pass
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -54,7 +54,7 @@ class Slot:
         return f"{self.product} slot {self.number}"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Running:
     slot: Slot
     process: subprocess.Popen[bytes] | None = None
@@ -85,12 +85,19 @@ class Supervisor:
     _exit_code: int = 0
 
     def run(self) -> int:
-        """Run every slot; returns 0 after a stop, or the code of the first that could not run."""
+        """Run every slot.
+
+        Returns:
+            0 after a stop in which every worker committed what it had open; else the code of the
+            first worker that could not run, or 1.
+        """
         self._running = [_Running(slot) for slot in self.slots]
         try:
             while self._running and not self._stop.is_set():
                 for running in list(self._running):
-                    self._look_at(running)
+                    # One that was given up since must not be started again.
+                    if running in self._running:
+                        self._look_at(running)
                 self._stop.wait(_GLANCE_SECONDS)
         finally:
             self._end_all()
@@ -190,8 +197,10 @@ class Supervisor:
                 log.error("%s did not stop in time and is killed", running.slot)
                 running.process.kill()
             code = running.process.wait()
-            if code != 0 and self._stop.is_set():
+            # Ended by the signal itself: it was still starting and had nothing open.
+            if code not in (0, -signal.SIGTERM) and self._stop.is_set():
                 log.warning("%s stopped with code %d: it had not committed all", running.slot, code)
+                self._exit_code = self._exit_code or 1
             self._close(running)
 
 
