@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 from mesh_stream.errors import DeclarationError, Fault
 from mesh_stream.product.authored_code import AuthoredCode
@@ -84,28 +85,16 @@ def _code_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     ]
 
 
-def recorded_rules(code: AuthoredCode) -> list[RecordedRule]:
-    """Returns what the checks in `src/quality` say.
-
-    Raises:
-        DeclarationError: With every fault of these files.
-    """
-    faults = Faults()
-    rules: list[RecordedRule] = []
-    for path in quality_files(code.folder):
-        rules += faults.attempt(partial(file_rules, code, path)) or ()
-    faults.raise_any()
-    return rules
+def recorded_rules(code: AuthoredCode, faults: Faults) -> list[RecordedRule]:
+    """Returns what the checks in `src/quality` say; what is wrong with them goes to `faults`."""
+    return [rule for path in quality_files(code.folder) for rule in file_rules(code, path, faults)]
 
 
-def file_rules(code: AuthoredCode, path: Path) -> list[RecordedRule]:
-    """Returns what the checks in one file say.
-
-    Raises:
-        DeclarationError: The file does not load, holds no check, or a check is wrong.
-    """
-    file_inside(code.folder, path)
-    module = code.module(path)
+def file_rules(code: AuthoredCode, path: Path, faults: Faults) -> list[RecordedRule]:
+    """Returns what the checks in one file say; what is wrong with them goes to `faults`."""
+    module = faults.attempt(partial(_module, code, path))
+    if module is None:
+        return []
     checks = {
         id(value): value
         for value in vars(module).values()
@@ -114,12 +103,16 @@ def file_rules(code: AuthoredCode, path: Path) -> list[RecordedRule]:
     if not checks:
         expected = "a function marked @data_quality_check"
         remedy = "a file for others to import begins with an underscore"
-        raise DeclarationError([Fault(path, 0, "", "no check", expected, remedy)])
+        faults.found.append(Fault(path, 0, "", "no check", expected, remedy))
     recorder = Recorder(path, code.source(path))
     call_checks(recorder, checks.values())
-    if recorder.faults:
-        raise DeclarationError(recorder.faults)
+    faults.found += recorder.faults
     return recorder.rules
+
+
+def _module(code: AuthoredCode, path: Path) -> ModuleType:
+    file_inside(code.folder, path)
+    return code.module(path)
 
 
 def conventional_transformation(code: AuthoredCode) -> Transformation | None:

@@ -126,8 +126,8 @@ def _check(item: InlineRule) -> Check:
             return OfType(PYTHON_TYPES[item.type])
 
 
-def bind(recorded: Iterable[RecordedRule], contract: Contract) -> tuple[Rule, ...]:
-    """Returns the rules, named and checked against the contract.
+def bind(recorded: Iterable[RecordedRule], contract: Contract | None) -> tuple[Rule, ...]:
+    """Returns the rules, named and checked against the contract; their names only without one.
 
     Raises:
         DeclarationError: A name stands twice, or a rule does not fit its column.
@@ -135,7 +135,7 @@ def bind(recorded: Iterable[RecordedRule], contract: Contract) -> tuple[Rule, ..
     said = tuple(recorded)
     faults = [*_name_faults(said)]
     for rule in said:
-        if rule.column is None:
+        if rule.column is None or contract is None:
             continue
         if rule.column not in contract.fields:
             found = f"the column {rule.column}"

@@ -96,7 +96,7 @@ class Source:
 
 
 def from_field_list(
-    document: Document, fields: Sequence[FieldDeclaration], *, name: str, domain: str
+    document: Document, fields: Sequence[FieldDeclaration], name: str, domain: str
 ) -> Source:
     """Makes the schema of a field list; the record is called after the product.
 
@@ -157,37 +157,50 @@ def from_file(path: Path, *, name: str, domain: str) -> Source:
     return Source(path, line, _lines(text, line), schema, entry.spec.compatibility)
 
 
+def check_agreement(sources: Sequence[Source], defaults: Defaults) -> None:
+    """Checks that all statements of a contract say the same.
+
+    Raises:
+        DeclarationError: With every way in which one differs from the last.
+    """
+    main = sources[-1]
+    faults: list[Fault] = []
+    whole = [_completed(source.schema, defaults.decimal, "", []) for source in sources]
+    if all(not lint(schema) for schema in whole):
+        for source, schema in zip(sources[:-1], whole[:-1], strict=True):
+            faults += _disagreements(source, schema, main, whole[-1])
+    levels = list(dict.fromkeys(s.compatibility for s in sources if s.compatibility))
+    if len(levels) > 1:
+        found = f"the compatibilities {' and '.join(levels)}"
+        faults.append(main.fault("", found, "one level for one contract"))
+    if faults:
+        raise DeclarationError(faults)
+
+
 def contract_of(sources: Sequence[Source], defaults: Defaults) -> Contract:
-    """Returns the contract that all sources agree on; the last one names the record.
+    """Returns the contract as the last of its statements says it, which names the record.
 
     Args:
         sources: Where the schema stands, the field list first; at least one.
         defaults: The governed digits of a decimal, and level of compatibility.
 
     Raises:
-        DeclarationError: They disagree, or one is no sound schema.
+        DeclarationError: One is no sound schema.
     """
     faults = Faults()
     notes: list[str] = []
-    whole = [faults.attempt(partial(_sound, source, defaults.decimal, notes)) for source in sources]
-    main = sources[-1]
-    completed = whole[-1]
-    for source, schema in zip(sources[:-1], whole[:-1], strict=True):
-        if schema is not None and completed is not None:
-            faults.found += _disagreements(source, schema, main, completed)
-    levels = {source.compatibility: source for source in sources if source.compatibility}
-    if len(levels) > 1:
-        found = " and ".join(levels)
-        faults.found.append(main.fault("", f"the compatibilities {found}", "one of the two"))
+    for source in sources:
+        completed = faults.attempt(partial(_sound, source, defaults.decimal, notes))
     faults.raise_any()
     assert completed is not None
+    levels = [source.compatibility for source in sources if source.compatibility]
     name, space = str(completed["name"]), completed.get("namespace")
     return Contract(
         schema=completed,
         canonical=json.dumps(completed, separators=(",", ":"), ensure_ascii=False),
         name=f"{space}.{name}" if space and "." not in name else name,
         fields={field["name"]: field["type"] for field in completed["fields"]},
-        compatibility=next(iter(levels), defaults.compatibility),
+        compatibility=levels[0] if levels else defaults.compatibility,
         notes=tuple(dict.fromkeys(notes)),
     )
 

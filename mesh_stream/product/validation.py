@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
 from pydantic.fields import FieldInfo
@@ -16,7 +17,7 @@ from pydantic_core import CoreSchema
 
 from mesh_stream.errors import DeclarationError, Fault
 from mesh_stream.product.sla import UnreadableError
-from mesh_stream.product.yaml_source import Document, shown
+from mesh_stream.product.yaml_source import Document, dotted, shown
 
 T = TypeVar("T")
 Model = TypeVar("Model", bound="Declared")
@@ -76,6 +77,64 @@ def validated(document: Document, model: type[Model]) -> Model:
     except ValidationError as cause:
         faults = [_fault(document, model, error) for error in cause.errors(include_url=False)]
         raise DeclarationError(faults) from cause
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged(Generic[Model]):
+    """What can be read of a faulty document, so that its sound parts are checked as well.
+
+    Attributes:
+        model: The document with stand-ins for its faulty parts; None where too little is left.
+        faults: What is wrong with it.
+        broken: The places of stand-ins: what is found below one is no fault of the author's.
+    """
+
+    model: Model | None
+    faults: tuple[Fault, ...] = ()
+    broken: frozenset[tuple[str | int, ...]] = frozenset()
+
+    def concerns(self, fault: Fault) -> bool:
+        """Whether a later fault of the document is about a stand-in."""
+        places = [dotted(place) for place in self.broken]
+        return any(fault.field == p or fault.field.startswith((f"{p}.", f"{p}[")) for p in places)
+
+
+def salvaged(document: Document, model: type[Model]) -> Salvaged[Model]:
+    """Holds a document against `model`; where they disagree, puts stand-ins in its place.
+
+    An unknown key is left out. Any other faulty part is left out from its key in the second level
+    on or, where that is obligatory, replaced by the example that the model gives for it.
+    """
+    try:
+        return Salvaged(validated(document, model))
+    except DeclarationError as cause:
+        faults = cause.faults
+        if not isinstance(cause.__cause__, ValidationError):
+            return Salvaged(None, faults)
+        errors = cause.__cause__.errors(include_url=False)
+    data = copy.deepcopy(document.data)
+    broken: set[tuple[str | int, ...]] = set()
+    for error in errors:
+        place = tuple(error["loc"])
+        if error["type"] == "extra_forbidden":
+            where = _where(document.data, place, keep_last=False)
+            holder = data
+            for step in where[:-1]:
+                holder = holder[step]
+            holder.pop(where[-1], None)
+        elif len(place) > 1:
+            broken.add(place[:2])
+    for outer, key in broken:
+        declared = next(f[key] for m in _models_at(model, (outer,)) if key in (f := _fields(m)))
+        data[outer].pop(key, None)
+        if declared.is_required():
+            assert declared.examples, f"{key} is obligatory and has no example"
+            data[outer][key] = declared.examples[0]
+    try:
+        sound = model.model_validate_json(json.dumps(data), strict=True)
+    except ValidationError:
+        return Salvaged(None, faults)
+    return Salvaged(sound, faults, frozenset(broken))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
