@@ -118,13 +118,12 @@ def test_the_products_beside_one_that_cannot_run_go_on(log: Path) -> None:
 
 
 def test_the_other_slots_of_a_product_that_cannot_run_are_stopped(log: Path) -> None:
-    script = (
-        f"import sys\nif open({str(log)!r}).read().count('a slot') == 2: sys.exit(4)\n{OBEDIENT}"
-    )
-
-    run = Run({"a": script}, log, slots=2)
+    # The second to start cannot run; the first would stay for ever.
+    denied = f"if open({str(log)!r}).read().count('a slot') == 2: sys.exit(4)"
+    run = Run({"a": f"{ON_SIGTERM.format(0)}; NOTE\n{denied}\nsignal.pause()"}, log, slots=2)
 
     assert run.ended() == 4
+    assert run.supervisor.pids() == {}
 
 
 def test_a_stop_ends_every_worker_and_returns_zero(log: Path) -> None:
