@@ -304,9 +304,9 @@ def _option_problems(
     if lowered.get("enable.ssl.certificate.verification", "true") not in {"true", "t", "1"}:
         expected = "true: without it, anybody can pose as the broker"
         yield "enable.ssl.certificate.verification", "false", expected + otherwise
-    if mechanism == "oauthbearer" and method != "oidc":
+    if mechanism == "oauthbearer" and method == "default":
         expected = "oidc: the default method sends tokens that nobody signed"
-        yield "sasl.oauthbearer.method", "another method", expected + otherwise
+        yield "sasl.oauthbearer.method", "the default method", expected + otherwise
     token_url = lowered.get("sasl.oauthbearer.token.endpoint.url", "https://")
     if not token_url.startswith("https://"):
         yield "sasl.oauthbearer.token.endpoint.url", "no https URL", "an https URL" + otherwise

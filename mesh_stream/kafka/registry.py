@@ -145,7 +145,9 @@ class SchemaRegistry:
         Raises:
             PlatformError: The registry could not be asked, or refused the credentials.
         """
-        numbers = self._transport.ask("GET", f"{_subject(subject)}/versions") or []
+        numbers = self._transport.ask("GET", f"{_subject(subject)}/versions")
+        if numbers is None:
+            return []
         if not isinstance(numbers, list) or not all(type(number) is int for number in numbers):
             raise RegistryError(f"schema registry {self.url}: {subject} has no list of versions")
         found = (self._reference(subject, number) for number in sorted(numbers))

@@ -188,9 +188,13 @@ def _sorted(answer: _Answer, asked: str) -> Any | None:
     """Returns an answer's data, or None for "not found"; raises what it means otherwise."""
     if 200 <= answer.status < 300:
         try:
-            return json.loads(answer.body)
+            data = json.loads(answer.body)
         except (ValueError, RecursionError) as cause:
             raise RegistryError(f"{asked} was not answered in JSON") from cause
+        if data is None:
+            # None means "not found" here, which a registry says otherwise.
+            raise RegistryError(f"{asked} was answered with null")
+        return data
     said = f"{asked} was answered {_said(answer)}"
     if answer.status in {401, 403}:
         raise AccessDeniedError(

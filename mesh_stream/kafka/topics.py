@@ -81,18 +81,48 @@ def describe(admin: Admin, names: Iterable[str]) -> dict[str, Topic]:
             raise kafka_error(cause, f"describe topic {name}") from cause
         partitions = description.partitions
         found[name] = (len(partitions), len(partitions[0].replicas) if partitions else 0)
-    settings = _settings(admin, found)
+    settings = _settings(admin, [ConfigResource(ResourceType.TOPIC, name) for name in found])
     return {name: Topic(name, *shape, settings[name]) for name, shape in found.items()}
 
 
-def brokers(admin: Admin) -> int:
-    """Returns how many brokers the cluster has.
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What the cluster makes of a topic that says nothing.
+
+    Attributes:
+        brokers: How many there are.
+        defaults: Settings of a new topic; empty where this principal may not read them.
+    """
+
+    brokers: int
+    defaults: Mapping[str, str]
+
+
+def cluster(admin: Admin) -> Cluster:
+    """Returns the cluster's size, and the settings that new topics get.
 
     Raises:
         PlatformError: The broker did not answer, or refused.
     """
-    cluster = _answer(admin.describe_cluster(request_timeout=SECONDS), "describe the cluster")
-    return len(cluster.nodes)
+    described = _answer(admin.describe_cluster(request_timeout=SECONDS), "describe the cluster")
+    nodes = described.nodes
+    resource = ConfigResource(ResourceType.BROKER, str(nodes[0].id))
+    return Cluster(len(nodes), _defaults(_settings(admin, [resource])[resource.name] or {}))
+
+
+def _defaults(broker: Mapping[str, str]) -> dict[str, str]:
+    found = {"cleanup.policy": "log.cleanup.policy", "max.message.bytes": "message.max.bytes"}
+    defaults = {ours: broker[theirs] for ours, theirs in found.items() if theirs in broker}
+    # The most precise of three wins, as the broker has it.
+    for name, milliseconds in (
+        ("log.retention.ms", 1),
+        ("log.retention.minutes", 60_000),
+        ("log.retention.hours", 3_600_000),
+    ):
+        if name in broker:
+            defaults["retention.ms"] = str(int(broker[name]) * milliseconds)
+            break
+    return defaults
 
 
 def create(
@@ -241,15 +271,14 @@ def _durable(replicas: int) -> dict[str, str]:
     return {"min.insync.replicas": "2"} if replicas >= MAX_REPLICAS else {}
 
 
-def _settings(admin: Admin, names: Iterable[str]) -> dict[str, Mapping[str, str] | None]:
-    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+def _settings(admin: Admin, resources: list[ConfigResource]) -> dict[str, Mapping[str, str] | None]:
     settings: dict[str, Mapping[str, str] | None] = {}
     if not resources:
         return settings
     described = admin.describe_configs(resources, request_timeout=SECONDS)
     for resource, future in described.items():
         try:
-            entries = _answer(future, f"read the settings of topic {resource.name}")
+            entries = _answer(future, f"read the settings of {resource.name}")
         except AccessDeniedError:
             # A worker's principal need not be granted DescribeConfigs; what it cannot see, it
             # cannot check.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from mesh_stream.kafka import topics
 from mesh_stream.kafka.client import Admin
 from mesh_stream.kafka.registry import SchemaRegistry
-from mesh_stream.kafka.topics import Topic
+from mesh_stream.kafka.topics import Cluster, Topic
 from mesh_stream.mesh.actions import (
     Action,
     AddPartitions,
@@ -53,7 +53,7 @@ def plan(
     """
     waiting = list(products)
     found = topics.describe(admin, {name for one in waiting for name in _topics(one)})
-    planner = _Planner(dict(found), min(topics.MAX_REPLICAS, topics.brokers(admin)), create_inputs)
+    planner = _Planner(dict(found), topics.cluster(admin), create_inputs)
     # A product reads another's topic: that one is planned first, whatever the order given.
     while waiting:
         ready = [product for product in waiting if not planner.awaits(product, waiting)]
@@ -76,10 +76,15 @@ class _Planner:
     """Plans topics; `found` grows by those that are planned, so that others can build on them."""
 
     found: dict[str, Topic]
-    replicas: int
+    cluster: Cluster
     create_inputs: bool
     actions: list[Action] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def replicas(self) -> int:
+        """Of a new topic."""
+        return min(topics.MAX_REPLICAS, self.cluster.brokers)
 
     def awaits(self, product: Product, waiting: Iterable[Product]) -> bool:
         """Whether an input of the product is yet to be planned."""
@@ -160,7 +165,8 @@ class _Planner:
     ) -> Topic:
         action = CreateTopic(product.name, role, name, partitions, self.replicas, settings)
         self.actions.append(action)
-        self.found[name] = Topic(name, partitions, self.replicas, settings)
+        in_effect = {**self.cluster.defaults, **settings}
+        self.found[name] = Topic(name, partitions, self.replicas, in_effect)
         return self.found[name]
 
     def _alter(self, product: Product, role: str, topic: Topic, wanted: Mapping[str, str]) -> None:
