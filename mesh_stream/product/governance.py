@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -209,9 +209,3 @@ def contract_faults(
             yield fault("schema", f"no description of {', '.join(mute)}", expected)
     if "quality" in policies.require and not rules:
         yield fault("quality", "no rule", "at least one quality rule")
-
-
-def governance_schema() -> dict[str, Any]:
-    """Returns the JSON Schema of `governance.yaml`."""
-    schema = GovernanceDocument.model_json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
