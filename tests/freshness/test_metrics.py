@@ -9,7 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from mesh_stream.freshness.metrics import MAX_REASONS, ProductMetrics
+from mesh_stream.freshness.metrics import ProductMetrics
+from mesh_stream.pipeline.pipeline import MAX_REASONS
 from mesh_stream.product.loader import load_product
 from mesh_stream.product.product import Product
 from mesh_stream.runtime.report import Committed, Ending, WorkerState
