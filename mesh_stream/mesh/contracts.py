@@ -10,6 +10,7 @@ from mesh_stream.errors import SchemaRefusedError
 from mesh_stream.kafka.preflight import schema_problems
 from mesh_stream.kafka.registry import Registered, SchemaRegistry
 from mesh_stream.mesh.actions import Action, Problem, RegisterSchema, SetCompatibility
+from mesh_stream.product.compatibility import breaks
 from mesh_stream.product.product import Contract, Mesh, Product
 
 
@@ -80,18 +81,11 @@ def _breaks(
     contract: Contract, registry: SchemaRegistry, subject: str, latest: Registered
 ) -> Iterator[str]:
     """Yields why the contract may not follow what is registered, by its declared level."""
-    from mesh_stream.product.compatibility import unreadable
-
-    direction, _, transitive = contract.compatibility.partition("_")
+    transitive = contract.compatibility.endswith("_TRANSITIVE")
     earlier = registry.history(subject) if transitive else [latest]
-    for version in reversed(earlier):
-        old = _schema(version)
-        if direction in {"BACKWARD", "FULL"}:
-            for reason in unreadable(writer=old, reader=contract.schema):
-                yield f"facts of version {version.version} cannot be read with it: {reason}"
-        if direction in {"FORWARD", "FULL"}:
-            for reason in unreadable(writer=contract.schema, reader=old):
-                yield f"readers of version {version.version} cannot read its facts: {reason}"
+    schemas = [_schema(version) for version in earlier]
+    for gap in breaks(contract.schema, schemas, contract.compatibility):
+        yield str(gap)
 
 
 def _refusal(

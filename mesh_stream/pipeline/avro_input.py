@@ -22,6 +22,7 @@ from fastavro.schema import SchemaParseException
 
 from mesh_stream.errors import PayloadError
 from mesh_stream.pipeline.record import Message
+from mesh_stream.product.compatibility import breaks
 from mesh_stream.product.product import Contract
 
 ID_HEADER = "__value_schema_id"
@@ -62,6 +63,7 @@ class AvroReader:
 
     def __init__(self, writers: WriterSchemas, *, reader: Contract | None) -> None:
         self._writers = writers
+        self._contract = reader
         self._reader = fastavro.parse_schema(dict(reader.schema)) if reader else None
         self._known: dict[SchemaId, _Known] = {}
 
@@ -123,7 +125,7 @@ class AvroReader:
             return _Known(
                 None, f"schema {schema_id} is no Avro ({type(error).__name__})", "unsafe_schema"
             )
-        if self._reader is not None and (gap := _unresolvable(parsed, self._reader)):
+        if self._contract is not None and (gap := _unresolvable(schema, self._contract.schema)):
             return _Known(
                 None,
                 f"schema {schema_id} cannot be read as the input's contract: {gap}",
@@ -250,6 +252,4 @@ Compatible = Callable[[Any, Any], list[str]]
 
 def _unresolvable(writer: Any, reader: Any) -> str:
     """Why data of the writer's schema cannot be resolved to the reader's; empty where it can."""
-    from mesh_stream.product.compatibility import unreadable
-
-    return "; ".join(unreadable(writer=writer, reader=reader))
+    return "; ".join(f"{gap.field}: {gap.change}" for gap in breaks(reader, [writer], "BACKWARD"))
