@@ -6,7 +6,8 @@ create them, even where the broker would create whatever is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -22,7 +23,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from mesh_stream.errors import AccessDeniedError
+from mesh_stream.errors import AccessDeniedError, BrokerError
 from mesh_stream.kafka.client import Admin, code_of, kafka_error
 from mesh_stream.product.product import Product
 
@@ -74,7 +75,7 @@ def describe(admin: Admin, names: Iterable[str]) -> dict[str, Topic]:
     described = admin.describe_topics(TopicCollection(asked), request_timeout=SECONDS)
     for name, future in described.items():
         try:
-            description = future.result(SECONDS + 1)
+            description = future.result(SECONDS + 10)
         except KafkaException as cause:
             if code_of(cause) == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 continue
@@ -160,10 +161,12 @@ def create(
         validate_only=dry_run,
     )
     try:
-        created[name].result(SECONDS + 1)
+        created[name].result(SECONDS + 10)
     except KafkaException as cause:
         if code_of(cause) != KafkaError.TOPIC_ALREADY_EXISTS:
             raise kafka_error(cause, f"create topic {name}") from cause
+    if not dry_run:
+        _await(admin, name, "created", lambda _topic: True)
 
 
 def alter(admin: Admin, name: str, settings: Mapping[str, str]) -> None:
@@ -179,6 +182,14 @@ def alter(admin: Admin, name: str, settings: Mapping[str, str]) -> None:
     resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
     for future in admin.incremental_alter_configs([resource], request_timeout=SECONDS).values():
         _answer(future, f"alter topic {name}")
+    _await(
+        admin,
+        name,
+        "altered",
+        lambda topic: all(
+            same_setting(key, topic.setting(key, value), value) for key, value in settings.items()
+        ),
+    )
 
 
 def add_partitions(admin: Admin, name: str, total: int) -> None:
@@ -191,6 +202,7 @@ def add_partitions(admin: Admin, name: str, total: int) -> None:
         [NewPartitions(name, total)], operation_timeout=SECONDS, request_timeout=SECONDS
     )
     _answer(grown[name], f"add partitions to topic {name}")
+    _await(admin, name, "given partitions", lambda topic: topic.partitions >= total)
 
 
 def output_settings(product: Product, replicas: int) -> dict[str, str]:
@@ -266,6 +278,16 @@ def cleanup_policies(text: str) -> frozenset[str]:
     return frozenset(part.strip() for part in text.split(",") if part.strip())
 
 
+def _await(admin: Admin, name: str, done: str, seen: Callable[[Topic], bool]) -> None:
+    # The controller has answered, but each broker learns of it in its own time; whoever looks right
+    # afterwards, a worker's preflight or the next plan, must see what was done.
+    deadline = time.monotonic() + SECONDS
+    while (topic := describe(admin, [name]).get(name)) is None or not seen(topic):
+        if time.monotonic() > deadline:
+            raise BrokerError(f"topic {name} was {done}, but the broker does not show it")
+        time.sleep(0.02)
+
+
 def _durable(replicas: int) -> dict[str, str]:
     # Two copies of everything that was acknowledged, where there are three to lose one of.
     return {"min.insync.replicas": "2"} if replicas >= MAX_REPLICAS else {}
@@ -292,6 +314,6 @@ def _settings(admin: Admin, resources: list[ConfigResource]) -> dict[str, Mappin
 
 def _answer(future: Future[T], doing: str) -> T:
     try:
-        return future.result(SECONDS + 1)
+        return future.result(SECONDS + 10)
     except KafkaException as cause:
         raise kafka_error(cause, doing) from cause
