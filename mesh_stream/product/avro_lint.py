@@ -82,7 +82,7 @@ class _Lint:
     def _reference(self, name: str, place: str, namespace: str) -> None:
         if name in PRIMITIVES:
             return
-        full = _full_name(name, namespace)
+        full = full_name(name, namespace)
         if full in self._open:
             found = f"the type {name} inside itself"
             self.problem(place, found, "a type of bounded depth", "use a list of ids instead")
@@ -107,10 +107,10 @@ class _Lint:
     def _kind(self, schema: Any, namespace: str) -> str:
         """What tells a union's branches apart: the base type, or the name of a named one."""
         if isinstance(schema, str):
-            return schema if schema in PRIMITIVES else _full_name(schema, namespace)
+            return schema if schema in PRIMITIVES else full_name(schema, namespace)
         if isinstance(schema, dict):
             if schema.get("type") in ("record", "enum", "fixed"):
-                return _full_name(str(schema.get("name")), str(schema.get("namespace", namespace)))
+                return full_name(str(schema.get("name")), str(schema.get("namespace", namespace)))
             return str(schema.get("type"))
         return repr(schema)
 
@@ -146,7 +146,7 @@ class _Lint:
         if not isinstance(name, str) or not isinstance(space, str):
             self.problem(place, "a type without a name", f"a name for each {schema['type']}")
             return namespace
-        full = _full_name(name, space)
+        full = full_name(name, space)
         if not all(_NAME.fullmatch(part) for part in full.split(".")):
             expected = "letters, digits and underscores, no digit first, dots between parts"
             self.problem(place, f"the name {full!r}", expected)
@@ -160,7 +160,7 @@ class _Lint:
         if not isinstance(fields, list) or not fields:
             self.problem(place, "a record without fields", "at least one field")
             return
-        name = _full_name(str(schema.get("name")), namespace)
+        name = full_name(str(schema.get("name")), namespace)
         self._open.append(name)
         seen: set[str] = set()
         for entry in fields:
@@ -226,9 +226,9 @@ class _Lint:
 
     def _takes_bytes(self, schema: Any, namespace: str) -> bool:
         if isinstance(schema, str) and schema not in PRIMITIVES:
-            schema = self.named.get(_full_name(schema, namespace))
+            schema = self.named.get(full_name(schema, namespace))
         if isinstance(schema, dict) and schema.get("type") == "record":
-            inner = _full_name(str(schema.get("name")), str(schema.get("namespace", namespace)))
+            inner = full_name(str(schema.get("name")), str(schema.get("namespace", namespace)))
             fields = schema.get("fields")
             return not isinstance(fields, list) or any(
                 self._takes_bytes(entry.get("type"), inner.rpartition(".")[0])
@@ -272,7 +272,7 @@ class _Lint:
             reason = self.misfit(schema[0], value, namespace)
             return f"{reason} (the first type of the union)" if reason else ""
         if isinstance(schema, str) and schema not in PRIMITIVES:
-            schema = self.named.get(_full_name(schema, namespace), schema)
+            schema = self.named.get(full_name(schema, namespace), schema)
         kind = schema["type"] if isinstance(schema, dict) else schema
         if kind in _RANGES:
             bits = _RANGES[kind]
@@ -302,7 +302,7 @@ class _Lint:
         return "" if fits.get(kind, False) else f"a default of {kind}"
 
     def _record_misfit(self, schema: dict[str, Any], value: dict[str, Any], namespace: str) -> str:
-        full = _full_name(str(schema["name"]), str(schema.get("namespace", namespace)))
+        full = full_name(str(schema["name"]), str(schema.get("namespace", namespace)))
         space = full.rpartition(".")[0]
         pairs = []
         for entry in schema["fields"]:
@@ -316,5 +316,6 @@ class _Lint:
         return next((r for s, v in pairs if (r := self.misfit(s, v, namespace))), "")
 
 
-def _full_name(name: str, namespace: str) -> str:
+def full_name(name: str, namespace: str) -> str:
+    """Returns a type's full name: a name with a dot stands for itself."""
     return name if "." in name or not namespace else f"{namespace}.{name}"
