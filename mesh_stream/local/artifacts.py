@@ -16,7 +16,8 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from mesh_stream.errors import PlatformError
+from mesh_stream.errors import MeshError, PlatformError
+from mesh_stream.local import archive
 from mesh_stream.local.folder import locked
 
 LOCK_FILE = Path(__file__).with_name("artifacts.lock.json")
@@ -62,6 +63,7 @@ class Installation:
 
     broker_classpath: tuple[Path, ...]
     registry_jar: Path
+    archives: Path
 
 
 def read_lock(path: Path = LOCK_FILE) -> Lock:
@@ -88,9 +90,15 @@ def install(cache: Path | None = None, lock: Lock | None = None) -> Installation
     Several processes may call this at once; one downloads, the others wait for it.
 
     Raises:
+        MeshError: The cache's path cannot be used.
         PlatformError: A download failed, or what arrived is not what the lock names.
     """
-    cache = cache_folder() if cache is None else cache
+    cache = cache_folder() / "java" if cache is None else cache
+    if os.pathsep in str(cache):
+        raise MeshError(
+            f"{cache}: the cache may not have {os.pathsep!r} in its path, which separates the "
+            f"entries of a Java class path; choose another with MESH_CACHE"
+        )
     lock = read_lock() if lock is None else lock
     cache.mkdir(parents=True, exist_ok=True)
     with locked(cache, within=DOWNLOAD_SECONDS):
@@ -119,6 +127,7 @@ def install(cache: Path | None = None, lock: Lock | None = None) -> Installation
         return Installation(
             broker_classpath=tuple(cache / jar.filename for jar in lock.broker),
             registry_jar=home / "quarkus-run.jar",
+            archives=archive.prepare(cache, repr(lock)),
         )
 
 

@@ -6,6 +6,7 @@ Settings are Kafka's own, by Kafka's own names; each that differs from Kafka's d
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import struct
@@ -15,10 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mesh_stream.errors import BrokerError
+from mesh_stream.local import archive
+from mesh_stream.local.artifacts import Installation
 from mesh_stream.local.java import java
 from mesh_stream.local.ports import HOST
 from mesh_stream.local.process import environment
 
+ARCHIVE = "broker"
 HEAP = "-Xmx512m"
 LOGGING = (f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}",)
 FORMAT_SECONDS = 60.0
@@ -81,6 +85,10 @@ def settings(node: Node, nodes: Sequence[Node], data: Path) -> Mapping[str, str]
         "offsets.retention.minutes": str(10 * 365 * 24 * 60),
         "message.max.bytes": str(16 * 1024 * 1024),
         "replica.fetch.max.bytes": str(16 * 1024 * 1024),
+        # A broker that was killed is let in again, and missed by others, only after this; Kafka's
+        # 9 s would be most of what a restart here takes.
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "500",
         # How often timed-out transactions are looked for; 10 s would hold up readers needlessly.
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
     }
@@ -101,7 +109,7 @@ def _escaped(value: str) -> str:
     return json.dumps(value)[1:-1]
 
 
-def format_storage(node: Node, data: Path, cluster_id: str, classpath: Sequence[Path]) -> None:
+def format_storage(node: Node, data: Path, cluster_id: str, installed: Installation) -> None:
     """Format the broker's storage, unless it is: Kafka starts on nothing else.
 
     Raises:
@@ -115,7 +123,7 @@ def format_storage(node: Node, data: Path, cluster_id: str, classpath: Sequence[
     config = str(data / node.name / "server.properties")
     tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", config]
     done = subprocess.run(
-        [*java(data, node.name, "-XX:TieredStopAtLevel=1", *_classpath(classpath)), *tool],
+        [*java(data, node.name, "-XX:TieredStopAtLevel=1", *_classes(installed)), *tool],
         env=environment(),
         capture_output=True,
         text=True,
@@ -128,11 +136,11 @@ def format_storage(node: Node, data: Path, cluster_id: str, classpath: Sequence[
         )
 
 
-def command(name: str, data: Path, classpath: Sequence[Path]) -> list[str]:
+def command(name: str, data: Path, installed: Installation) -> list[str]:
     """The command that runs the prepared and formatted broker of this name."""
     log = data / "logs" / f"{name}.log"
     return [
-        *java(data, name, HEAP, *LOGGING, f"-Dmesh.log={log}", *_classpath(classpath)),
+        *java(data, name, HEAP, *LOGGING, f"-Dmesh.log={log}", *_classes(installed)),
         "kafka.Kafka",
         str(data / name / "server.properties"),
     ]
@@ -152,5 +160,6 @@ def answers(port: int) -> bool:
     return bool(correlation == 7 and error == 0)
 
 
-def _classpath(jars: Sequence[Path]) -> list[str]:
-    return ["-cp", ":".join(str(jar) for jar in jars)]
+def _classes(installed: Installation) -> list[str]:
+    jars = os.pathsep.join(str(jar) for jar in installed.broker_classpath)
+    return [*archive.options(installed.archives, ARCHIVE), "-cp", jars]

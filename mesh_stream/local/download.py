@@ -6,10 +6,11 @@ so it is given a partial folder to write to, and the caller checks and moves wha
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from mesh_stream.errors import PlatformError
 from mesh_stream.local.artifacts import Artifact
 from mesh_stream.local.extra import require
 
+# Where only an inner mirror can be reached; what it delivers must be what the lock names.
+MIRROR = "MESH_MAVEN_URL"
 ATTEMPTS = 4
 PAUSE_SECONDS = 1.0
 # The repository's answers are waited for longer than they take to arrive; four hide that.
@@ -39,12 +42,35 @@ def download(artifacts: Sequence[Artifact], into: Path) -> dict[Artifact, Path]:
     require("jgo")
     order = sorted(artifacts, key=lambda artifact: -artifact.bytes)
     total = sum(artifact.bytes for artifact in order)
+    stopping = threading.Event()
     with _bar(total) as advance, ThreadPoolExecutor(PARALLEL) as pool:
-        paths = pool.map(lambda artifact: _fetch(artifact, into, advance), order)
-        return dict(zip(order, paths, strict=True))
+
+        def count(arrived: int) -> None:
+            if stopping.is_set():
+                raise _StoppedError
+            advance(arrived)
+
+        futures = [pool.submit(_fetch, artifact, into, count, stopping) for artifact in order]
+        try:
+            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                future.result()
+        finally:
+            # One has failed, or the user has had enough: the others end at their next bytes.
+            stopping.set()
+            pool.shutdown(cancel_futures=True)
+    return {artifact: future.result() for artifact, future in zip(order, futures, strict=True)}
 
 
-def _fetch(artifact: Artifact, into: Path, advance: Callable[[int], None]) -> Path:
+class _StoppedError(Exception):
+    """Nobody waits for this download any more."""
+
+
+def _fetch(
+    artifact: Artifact,
+    into: Path,
+    advance: Callable[[int], None],
+    stopping: threading.Event,
+) -> Path:
     from jgo.maven import MavenContext, PythonResolver
     from requests import RequestException
 
@@ -61,9 +87,11 @@ def _fetch(artifact: Artifact, into: Path, advance: Callable[[int], None]) -> Pa
 
     # A folder of its own for each: an attempt that failed half-way is wiped without care.
     folder = into / artifact.sha256
+    mirror = os.environ.get(MIRROR)
     maven = MavenContext(
         resolver=PythonResolver(progress_callback=follow),
         repo_cache=folder,
+        remote_repos={"mirror": mirror} if mirror else None,
         timeout=TIMEOUT_SECONDS,
     )
     component = maven.project(artifact.group, artifact.artifact).at_version(artifact.version)
@@ -77,10 +105,10 @@ def _fetch(artifact: Artifact, into: Path, advance: Callable[[int], None]) -> Pa
             if attempt == ATTEMPTS:
                 raise PlatformError(
                     f"{artifact}: download failed {ATTEMPTS} times, last with: {error}. The "
-                    f"embedded stack is downloaded once; check the connection (HTTPS_PROXY is "
-                    f"honoured) and try again"
+                    f"embedded stack is downloaded once; check the connection and try again; "
+                    f"HTTPS_PROXY names a proxy, {MIRROR} the URL of a mirror of Maven Central"
                 ) from error
-            threading.Event().wait(PAUSE_SECONDS * 2 ** (attempt - 1))
+            stopping.wait(PAUSE_SECONDS * 2 ** (attempt - 1))
     raise AssertionError("the last attempt returns or raises")
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from mesh_stream.errors import PlatformError
 
@@ -44,16 +42,8 @@ def locked(folder: Path, *, within: float) -> Iterator[None]:
         os.close(descriptor)
 
 
-def write_json(path: Path, document: Any) -> None:
-    """Replace the file by the document, whole or not at all."""
+def replace_file(path: Path, content: bytes) -> None:
+    """Give the file this content, whole or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    partial.write_bytes(content)
     partial.replace(path)
-
-
-def read_json(path: Path) -> Any:
-    """The document in the file, or None where there is no file or no document in it."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None

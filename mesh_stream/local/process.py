@@ -28,8 +28,10 @@ def mark(data: Path, name: str) -> list[str]:
 
 
 def environment() -> Mapping[str, str]:
-    """The caller's environment without what would change the parts."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    """The caller's environment without what would change the parts, and with UTF-8."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    # Java reads file names by the locale; in the C locale, a folder with an umlaut is not found.
+    return mine | {"LC_ALL": "C.UTF-8"}
 
 
 def spawn(command: list[str], output: Path) -> int:
@@ -55,6 +57,15 @@ def spawn(command: list[str], output: Path) -> int:
         setsigmask=[],
         setsigdef=SIGNALS,
     )
+
+
+def ended(pid: int) -> bool:
+    """Whether a process that was just spawned is no more; its command line is not there yet."""
+    psutil = require("psutil")
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def is_part(pid: int, data: Path, name: str) -> bool:

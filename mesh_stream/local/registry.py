@@ -9,16 +9,21 @@ from __future__ import annotations
 import http.client
 from pathlib import Path
 
+from mesh_stream.local import archive
+from mesh_stream.local.artifacts import Installation
 from mesh_stream.local.java import java
 from mesh_stream.local.ports import HOST
 
 NAME = "registry"
 API = "/apis/ccompat/v7"
+# Open until the process ends, not until the last connection does; and a schema that was registered
+# is on disk when the answer is given, not half a second later.
+DATABASE = ";DB_CLOSE_DELAY=-1;WRITE_DELAY=0"
 HEAP = "-Xmx256m"
 PROBE_SECONDS = 2.0
 
 
-def command(port: int, data: Path, jar: Path) -> list[str]:
+def command(port: int, data: Path, installed: Installation) -> list[str]:
     """The command that runs the registry on this port."""
     settings = {
         "quarkus.http.host": HOST,
@@ -29,19 +34,21 @@ def command(port: int, data: Path, jar: Path) -> list[str]:
         "quarkus.management.port": "0",
         "apicurio.storage.kind": "sql",
         "apicurio.storage.sql.kind": "h2",
-        # It does not close when the last connection does, but with the process.
-        "apicurio.datasource.url": f"jdbc:h2:file:{data / NAME / 'schemas'};DB_CLOSE_DELAY=-1",
+        "apicurio.datasource.url": f"jdbc:h2:file:{data / NAME / 'schemas'}{DATABASE}",
         "apicurio.datasource.jdbc.initial-size": "2",
         "apicurio.datasource.jdbc.min-size": "2",
         "quarkus.http.access-log.enabled": "false",
         'quarkus.log.category."io.apicurio".level': "WARN",
         "quarkus.log.console.enabled": "false",
         "quarkus.log.file.enabled": "true",
+        "quarkus.log.file.rotation.rotate-on-boot": "false",
         "quarkus.log.file.path": str(data / "logs" / f"{NAME}.log"),
     }
     options = (f"-D{name}={value}" for name, value in settings.items())
     # C1 alone starts it in two thirds of the time; a registry is asked a few times a minute.
-    return [*java(data, NAME, HEAP, "-XX:TieredStopAtLevel=1", *options), "-jar", str(jar)]
+    shared = archive.options(installed.archives, NAME)
+    flags = (HEAP, "-XX:TieredStopAtLevel=1", *shared, *options)
+    return [*java(data, NAME, *flags), "-jar", str(installed.registry_jar)]
 
 
 def answers(port: int) -> bool:

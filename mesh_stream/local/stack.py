@@ -24,15 +24,19 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
+
 from mesh_stream.errors import BrokerError, MeshError, PlatformError, RegistryError
-from mesh_stream.local import broker, ports, process, registry
+from mesh_stream.local import archive, broker, ports, process, registry
 from mesh_stream.local.artifacts import Installation, install
 from mesh_stream.local.broker import Node
-from mesh_stream.local.folder import locked, read_json, write_json
+from mesh_stream.local.folder import locked, replace_file
 
+STATE = "stack.json"
+LAYOUT = "layout.json"
 READY_SECONDS = 90.0
 # Another command may be downloading before it starts the stack.
 LOCK_SECONDS = 1800.0
@@ -87,6 +91,14 @@ class Stack:
 
 
 @dataclass(frozen=True, slots=True)
+class State:
+    """What is written down about a running stack."""
+
+    brokers: tuple[Part, ...]
+    registry: Part
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """What a data folder was made for, for as long as its data is kept."""
 
@@ -133,13 +145,13 @@ def start(
             return stack
         layout = _layout(data)
         process.end(process.parts_alive(data), gently=not fresh)
-        (data / "stack.json").unlink(missing_ok=True)
+        (data / STATE).unlink(missing_ok=True)
         if fresh and layout:
             _wipe(data)
             layout = None
         if layout is None:
             layout = Layout(brokers or 1, _cluster_id())
-            write_json(data / "layout.json", asdict(layout))
+            replace_file(data / LAYOUT, msgspec.json.encode(layout))
         _check_brokers(layout.brokers, brokers, data)
         installation = install()
         for attempt in range(1, ATTEMPTS + 1):
@@ -171,7 +183,7 @@ def stop(data: Path | None = None) -> bool:
     with locked(data, within=LOCK_SECONDS):
         alive = process.parts_alive(data)
         process.end(alive)
-        (data / "stack.json").unlink(missing_ok=True)
+        (data / STATE).unlink(missing_ok=True)
         return bool(alive)
 
 
@@ -218,7 +230,7 @@ def ephemeral(data: Path, *, brokers: int = 1) -> Iterator[Stack]:
     finally:
         with locked(stack.data, within=LOCK_SECONDS):
             process.end(process.parts_alive(stack.data), gently=False)
-            (stack.data / "stack.json").unlink(missing_ok=True)
+            (stack.data / STATE).unlink(missing_ok=True)
 
 
 class _PortTakenError(Exception):
@@ -245,12 +257,11 @@ def _running(data: Path) -> Stack | None:
 
 
 def _stored(data: Path) -> Stack | None:
-    document = read_json(data / "stack.json")
     try:
-        brokers = tuple(Part(**part) for part in document["brokers"])
-        return Stack(data, brokers, Part(**document["registry"]))
-    except (KeyError, TypeError):
+        state = msgspec.json.decode((data / STATE).read_bytes(), type=State)
+    except (OSError, msgspec.MsgspecError):
         return None
+    return Stack(data, state.brokers, state.registry)
 
 
 def _recorded(stack: Stack, name: str) -> Part:
@@ -259,13 +270,7 @@ def _recorded(stack: Stack, name: str) -> Part:
 
 
 def _remember(stack: Stack) -> None:
-    document = {
-        "bootstrap_servers": stack.bootstrap_servers,
-        "registry_url": stack.registry_url,
-        "brokers": [asdict(part) for part in stack.brokers],
-        "registry": asdict(stack.registry),
-    }
-    write_json(stack.data / "stack.json", document)
+    replace_file(stack.data / STATE, msgspec.json.encode(State(stack.brokers, stack.registry)))
 
 
 def _layout(data: Path) -> Layout | None:
@@ -274,7 +279,7 @@ def _layout(data: Path) -> Layout | None:
     Raises:
         MeshError: It holds what no stack put there.
     """
-    file = data / "layout.json"
+    file = data / LAYOUT
     if not file.exists():
         if any(data.iterdir()):
             raise MeshError(
@@ -283,11 +288,11 @@ def _layout(data: Path) -> Layout | None:
             )
         return None
     try:
-        return Layout(**read_json(file))
-    except TypeError:
+        return msgspec.json.decode(file.read_bytes(), type=Layout)
+    except msgspec.MsgspecError as error:
         raise MeshError(
-            f"{file} does not say what the stack's data is; delete {data} to begin anew"
-        ) from None
+            f"{file} does not say what the stack's data is ({error}); delete {data} to begin anew"
+        ) from error
 
 
 def _check_brokers(found: int, asked: int | None, data: Path) -> None:
@@ -300,7 +305,7 @@ def _check_brokers(found: int, asked: int | None, data: Path) -> None:
 
 def _wipe(data: Path) -> None:
     """Delete what a stack leaves in its folder, and nothing else."""
-    (data / "layout.json").unlink(missing_ok=True)
+    (data / LAYOUT).unlink(missing_ok=True)
     for folder in (*data.glob("broker-[1-9]"), data / registry.NAME, data / "logs"):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -317,7 +322,7 @@ def _launch(data: Path, layout: Layout, installed: Installation, usual_ports: bo
         broker.prepare(node, nodes, data)
 
     def run_broker(node: Node) -> Part:
-        broker.format_storage(node, data, layout.cluster_id, installed.broker_classpath)
+        broker.format_storage(node, data, layout.cluster_id, installed)
         return Part(node.name, _spawn(node.name, data, node.port, installed), node.port)
 
     try:
@@ -327,17 +332,26 @@ def _launch(data: Path, layout: Layout, installed: Installation, usual_ports: bo
             parts = tuple(pool.map(run_broker, nodes))
         stack = Stack(data, parts, Part(registry.NAME, pid, registry_port))
         _await(stack.parts, stack)
+        _archive(stack, installed)
     except BaseException:
         process.end(process.parts_alive(data))
         raise
     return stack
 
 
+def _archive(stack: Stack, installed: Installation) -> None:
+    """Have what each kind of part loaded archived, so that later starts take half the time."""
+    first = {broker.ARCHIVE: stack.brokers[0], registry.NAME: stack.registry}
+    with ThreadPoolExecutor(len(first)) as pool:
+        for name, part in first.items():
+            pool.submit(archive.record, installed.archives, name, part.pid)
+
+
 def _spawn(name: str, data: Path, port: int, installed: Installation) -> int:
     if name == registry.NAME:
-        command = registry.command(port, data, installed.registry_jar)
+        command = registry.command(port, data, installed)
     else:
-        command = broker.command(name, data, installed.broker_classpath)
+        command = broker.command(name, data, installed)
     return process.spawn(command, data / "logs" / f"{name}.out")
 
 
@@ -352,7 +366,7 @@ def _await(parts: Sequence[Part], stack: Stack) -> None:
     waiting = list(parts)
     while waiting := [part for part in waiting if not part.answers()]:
         for part in waiting:
-            if not process.is_part(part.pid, stack.data, part.name):
+            if process.ended(part.pid):
                 raise _failure(part, stack, "ended while it was starting")
         if time.monotonic() > deadline:
             raise _failure(waiting[0], stack, f"did not serve within {READY_SECONDS:.0f} s")
