@@ -1,5 +1,8 @@
 """Quality rules as code: what product authors import.
 
+A check in `src/quality/` says what it expects of the columns; it is called once, at load, and what
+it said is applied to every record:
+
     from mesh_stream.quality import data_quality_check, expect
 
     @data_quality_check
