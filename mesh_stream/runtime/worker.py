@@ -356,6 +356,8 @@ class Worker:
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:  # noqa: ARG002
         log.info("%s: assigned %s", self._product.name, _names(assigned))
         try:
+            # First, so that a transaction our predecessor left open does not hide the offsets.
+            self._transaction.ready(within=self._pace.patience)
             self._partitions.assign(assigned, within=self._pace.patience)
         except MeshError as error:
             self._failure = error
