@@ -177,7 +177,8 @@ def _print_plan(planned: Plan, names: tuple[str, ...]) -> None:
     if not planned.actions and not planned.problems:
         click.echo(f"no changes: {_products(names)} provisioned as declared")
         return
-    click.echo(f"{changes} change{'' if changes == 1 else 's'}; `mesh-stream apply` makes them")
+    if changes:
+        click.echo(f"{changes} change{'' if changes == 1 else 's'}; `mesh-stream apply` makes them")
     if blocked:
         click.echo(f"nothing is changed for {', '.join(sorted(blocked))} until ! is solved")
 

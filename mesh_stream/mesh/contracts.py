@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import fastavro
+from fastavro.schema import SchemaParseException, UnknownType
 
 from mesh_stream.errors import SchemaRefusedError
 from mesh_stream.kafka.preflight import schema_problems
@@ -41,7 +44,7 @@ def plan_contract(
         if latest is None:
             actions.append(RegisterSchema(product.name, subject, contract.canonical, None))
             return
-        reasons = list(dict.fromkeys(_breaks(contract, registry, subject, latest)))
+        reasons = list(_reasons(contract, registry, subject, latest))
         if level == contract.compatibility:
             # By another level than the declared one, the registry's verdict would mean nothing.
             said = registry.incompatibilities(subject, contract.canonical)
@@ -52,7 +55,7 @@ def plan_contract(
     if reasons:
         problems.append(Problem(product.name, _refusal(product, latest, reasons, readers)))
         return
-    before, after = _field_names(_schema(latest)), _field_names(contract.schema)
+    before, after = _field_names(_record_schema(latest)), _field_names(contract.schema)
     actions.append(
         RegisterSchema(
             product.name,
@@ -77,15 +80,21 @@ def readers_of(product: Product, mesh: Mesh) -> tuple[str, ...]:
     )
 
 
-def _breaks(
+def _reasons(
     contract: Contract, registry: SchemaRegistry, subject: str, latest: Registered
 ) -> Iterator[str]:
     """Yields why the contract may not follow what is registered, by its declared level."""
+    if contract.compatibility == "NONE":
+        return
     transitive = contract.compatibility.endswith("_TRANSITIVE")
     earlier = registry.history(subject) if transitive else [latest]
-    schemas = [_schema(version) for version in earlier]
-    for gap in breaks(contract.schema, schemas, contract.compatibility):
-        yield str(gap)
+    for version in reversed(earlier):
+        old = _record_schema(version)
+        if old is None:
+            yield f"version {version.version} is no Avro record"
+            continue
+        for broken in breaks(contract.schema, [old], contract.compatibility):
+            yield f"{broken} (version {version.version})"
 
 
 def _refusal(
@@ -97,15 +106,19 @@ def _refusal(
     return (
         f"the schema of {product.name} is not {product.contract.compatibility} compatible with "
         f"version {latest.version} of subject {product.subject}{read_by}:{listed}\n"
-        f"    give new fields a default and keep the others, or declare version {major}.0.0, which "
-        "is published to a topic of its own"
+        f"    mend these, or declare version {major}.0.0, which is published to a topic of its own"
     )
 
 
-def _schema(version: Registered) -> Any:
-    return json.loads(version.schema)
+def _record_schema(version: Registered) -> Mapping[str, Any] | None:
+    """The schema as JSON data; None where somebody registered what no contract can follow."""
+    try:
+        schema = json.loads(version.schema)
+        fastavro.parse_schema(schema)
+    except (ValueError, TypeError, KeyError, RecursionError, SchemaParseException, UnknownType):
+        return None
+    return schema if isinstance(schema, Mapping) and schema.get("type") == "record" else None
 
 
-def _field_names(schema: Any) -> list[str]:
-    fields = schema.get("fields", []) if isinstance(schema, dict) else []
-    return [str(one["name"]) for one in fields]
+def _field_names(schema: Mapping[str, Any] | None) -> list[str]:
+    return [str(one["name"]) for one in schema["fields"]] if schema else []

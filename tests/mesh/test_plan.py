@@ -1,0 +1,444 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaError, Producer
+
+from mesh_stream.kafka import topics
+from mesh_stream.kafka.client import Admin, admin
+from mesh_stream.kafka.registry import SchemaRegistry
+from mesh_stream.local.stack import Stack
+from mesh_stream.mesh.actions import (
+    Action,
+    AddPartitions,
+    AlterTopic,
+    Change,
+    CreateTopic,
+    Plan,
+    RegisterSchema,
+    SetCompatibility,
+)
+from mesh_stream.mesh.apply import apply
+from mesh_stream.mesh.plan import INPUT_PARTITIONS, plan
+from mesh_stream.product.product import Mesh, Product
+from tests.kafka.declaring import Declared, order_contract, settings_of, unique
+
+pytestmark = pytest.mark.kafka
+
+Planning = Callable[..., Plan]
+
+
+@pytest.fixture(scope="module")
+def client(stack: Stack) -> Admin:
+    return admin(settings_of(stack))
+
+
+@pytest.fixture(scope="module")
+def registry(stack: Stack) -> Iterator[SchemaRegistry]:
+    with SchemaRegistry(settings_of(stack)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def planned(client: Admin, registry: SchemaRegistry) -> Planning:
+    """The plan of products that are the whole mesh."""
+
+    def planned(*products: Product, create_inputs: bool = False) -> Plan:
+        mesh = Mesh(Path("products"), {product.name: product for product in products})
+        return plan(mesh, products, admin=client, registry=registry, create_inputs=create_inputs)
+
+    return planned
+
+
+@pytest.fixture
+def provisioned(
+    client: Admin, registry: SchemaRegistry, planned: Planning
+) -> Callable[[Product], Product]:
+    """Makes a product be as it declares."""
+
+    def provisioned(product: Product) -> Product:
+        applied = apply(
+            planned(product, create_inputs=True).actions, admin=client, registry=registry
+        )
+        assert (applied.failed, applied.skipped) == ((), ())
+        return product
+
+    return provisioned
+
+
+def kinds(actions: Iterable[Action]) -> list[str]:
+    return [type(action).__name__ for action in actions]
+
+
+def only_problem(found: Plan) -> str:
+    (problem,) = found.problems
+    return problem.sentence
+
+
+class TestANewProduct:
+    def test_everything_it_declares_is_planned_in_the_order_of_need(
+        self, planned: Planning
+    ) -> None:
+        product = Declared(unique(), partitions=3, settings={"retention.ms": "123456"}).product
+
+        found = planned(product, create_inputs=True)
+
+        source, output, letters, level, schema = found.actions
+        assert isinstance(source, CreateTopic)
+        assert (source.role, source.topic) == ("input", product.inputs[0].topic)
+        assert source.partitions == INPUT_PARTITIONS
+        assert isinstance(output, CreateTopic)
+        assert (output.topic, output.partitions) == (product.output.topic, 3)
+        assert output.settings["retention.ms"] == "123456"
+        assert isinstance(letters, CreateTopic)
+        assert (letters.topic, letters.partitions) == (product.dead_letter_topic, INPUT_PARTITIONS)
+        assert isinstance(level, SetCompatibility)
+        assert (level.subject, level.after) == (product.subject, "BACKWARD")
+        assert isinstance(schema, RegisterSchema)
+        assert (schema.subject, schema.follows) == (product.subject, None)
+        assert found.problems == ()
+
+    def test_planning_changes_nothing(self, client: Admin, planned: Planning) -> None:
+        product = Declared(unique()).product
+        planned(product, create_inputs=True)
+
+        assert planned(product, create_inputs=True).actions
+        assert topics.describe(client, [product.inputs[0].topic, product.output.topic]) == {}
+
+    def test_what_was_applied_leaves_nothing_to_plan(
+        self, planned: Planning, provisioned: Callable[[Product], Product]
+    ) -> None:
+        product = provisioned(
+            Declared(
+                unique(),
+                partitions=3,
+                settings={"retention.ms": "86400000", "min.cleanable.dirty.ratio": "0.50"},
+            ).product
+        )
+
+        assert planned(product) == Plan((), ())
+
+    def test_a_raw_topic_is_its_source_systems_unless_asked_for(self, planned: Planning) -> None:
+        product = Declared(unique()).product
+
+        found = planned(product)
+
+        assert "--create-inputs" in only_problem(found)
+        assert product.inputs[0].topic in only_problem(found)
+        assert found.actions
+        assert found.applicable() == ()
+
+    def test_an_output_is_as_wide_as_its_input_unless_declared(
+        self, client: Admin, planned: Planning
+    ) -> None:
+        product = Declared(unique()).product
+        topics.create(client, product.inputs[0].topic, partitions=7, replicas=1, settings={})
+
+        output, letters, *_ = planned(product).actions
+
+        assert isinstance(output, CreateTopic)
+        assert isinstance(letters, CreateTopic)
+        assert (output.partitions, letters.partitions) == (7, 7)
+
+    def test_a_sentence_says_what_is_done(self, planned: Planning) -> None:
+        product = Declared(unique(), partitions=1).product
+
+        sentences = [str(action) for action in planned(product, create_inputs=True).actions]
+
+        assert sentences[0] == (
+            f"create input topic {product.inputs[0].topic}: 4 partitions, 1 replica"
+        )
+        assert sentences[1].startswith(
+            f"create output topic {product.output.topic}: 1 partition, 1 replica, "
+            "cleanup.policy=delete"
+        )
+        assert sentences[-1] == f"register the first schema of subject {product.subject}"
+
+
+class TestProductsOfProducts:
+    @pytest.mark.parametrize("turned", [False, True])
+    def test_one_that_reads_another_is_planned_with_it_in_any_order(
+        self, planned: Planning, turned: bool
+    ) -> None:
+        upstream = Declared(unique(), partitions=5).product
+        downstream = Declared(unique(), reads=(upstream,)).product
+        products = [downstream, upstream] if turned else [upstream, downstream]
+
+        found = planned(*products, create_inputs=True)
+
+        assert found.problems == ()
+        created = {
+            one.topic: one.partitions for one in found.actions if isinstance(one, CreateTopic)
+        }
+        assert created[downstream.output.topic] == 5
+
+    def test_one_whose_source_is_not_there_says_which_product_provides_it(
+        self, planned: Planning
+    ) -> None:
+        upstream = Declared(unique()).product
+        downstream = Declared(unique(), reads=(upstream,)).product
+
+        found = planned(downstream, create_inputs=True)
+
+        assert f"product {upstream.name}" in only_problem(found)
+
+    def test_products_that_read_each_other_are_planned_and_end(self, planned: Planning) -> None:
+        first, second = Declared(unique()).product, Declared(unique()).product
+        first = Declared(first.name, reads=(second,)).product
+        second = Declared(second.name, reads=(first,)).product
+
+        found = planned(first, second)
+
+        assert "does not exist" in "".join(str(problem) for problem in found.problems)
+
+    def test_a_problem_of_one_product_leaves_the_other_applicable(self, planned: Planning) -> None:
+        blocked = Declared(unique()).product
+        ready = Declared(unique(), reads=(blocked,)).product
+        found = planned(blocked, ready, create_inputs=True)
+        assert {action.product for action in found.applicable()} == {blocked.name, ready.name}
+
+        other = Plan(found.actions, planned(blocked).problems)
+
+        assert {action.product for action in other.applicable()} == {ready.name}
+
+
+class TestAnExistingTopic:
+    def test_what_differs_is_altered_and_nothing_else(
+        self,
+        client: Admin,
+        planned: Planning,
+        provisioned: Callable[[Product], Product],
+    ) -> None:
+        product = provisioned(Declared(unique(), settings={"retention.ms": "1000000"}).product)
+        topics.alter(client, product.output.topic, {"segment.ms": "555555"})
+        changed = replace(
+            product, output=replace(product.output, settings={"retention.ms": "2000000"})
+        )
+
+        (action,) = planned(changed).actions
+
+        assert action == AlterTopic(
+            product.name,
+            "output",
+            product.output.topic,
+            (Change("retention.ms", "1000000", "2000000"),),
+        )
+        assert str(action).endswith("retention.ms from 1000000 to 2000000")
+
+    def test_more_partitions_are_added(
+        self, planned: Planning, provisioned: Callable[[Product], Product]
+    ) -> None:
+        product = provisioned(Declared(unique(), partitions=2).product)
+        wider = replace(product, output=replace(product.output, partitions=6))
+
+        (action,) = planned(wider).actions
+
+        assert action == AddPartitions(product.name, product.output.topic, 2, 6)
+
+    def test_fewer_partitions_are_a_problem(
+        self, planned: Planning, provisioned: Callable[[Product], Product]
+    ) -> None:
+        product = provisioned(Declared(unique(), partitions=6).product)
+        narrower = replace(product, output=replace(product.output, partitions=2))
+
+        found = planned(narrower)
+
+        assert "Kafka cannot remove any" in only_problem(found)
+        assert found.applicable() == ()
+
+    def test_an_undeclared_width_stays_as_it_is(
+        self, client: Admin, planned: Planning, provisioned: Callable[[Product], Product]
+    ) -> None:
+        product = provisioned(Declared(unique()).product)
+        topics.add_partitions(client, product.inputs[0].topic, 9)
+
+        assert planned(product) == Plan((), ())
+
+    def test_another_cleanup_policy_is_a_problem(
+        self, planned: Planning, provisioned: Callable[[Product], Product]
+    ) -> None:
+        product = provisioned(Declared(unique()).product)
+        compacted = replace(
+            product, output=replace(product.output, settings={"cleanup.policy": "compact"})
+        )
+
+        found = planned(compacted)
+
+        assert "has cleanup.policy delete, wanted is compact" in only_problem(found)
+        assert found.actions == ()
+
+    def test_more_replicas_in_sync_than_there_are_is_a_problem(self, planned: Planning) -> None:
+        product = Declared(unique(), settings={"min.insync.replicas": "2"}).product
+
+        found = planned(product, create_inputs=True)
+
+        assert "no record could ever be written" in only_problem(found)
+
+    def test_a_dead_letter_topic_is_raised_with_its_input_and_may_be_higher(
+        self,
+        client: Admin,
+        planned: Planning,
+        provisioned: Callable[[Product], Product],
+    ) -> None:
+        product = provisioned(Declared(unique()).product)
+        source, letters = product.inputs[0].topic, product.dead_letter_topic
+        topics.alter(client, source, {"retention.ms": "1000", "max.message.bytes": "20000000"})
+        topics.alter(client, letters, {"retention.ms": "99999999999"})
+
+        (action,) = planned(product).actions
+
+        assert isinstance(action, AlterTopic)
+        assert (action.role, action.topic) == ("dead letter", letters)
+        assert [change.name for change in action.changes] == ["max.message.bytes"]
+        assert int(action.changes[0].after) > 20_000_000
+
+    def test_what_is_not_declared_is_not_touched(
+        self, client: Admin, planned: Planning, provisioned: Callable[[Product], Product]
+    ) -> None:
+        foreign = unique("foreign")
+        topics.create(client, foreign, partitions=1, replicas=1, settings={"retention.ms": "1"})
+        product = provisioned(Declared(unique()).product)
+
+        (found,) = topics.describe(client, [foreign]).values()
+        assert found.setting("retention.ms", "") == "1"
+        assert planned(product) == Plan((), ())
+
+
+class TestAContract:
+    def test_a_compatible_change_says_what_it_is_and_who_reads_it(
+        self, planned: Planning, provisioned: Callable[[Product], Product]
+    ) -> None:
+        product = provisioned(Declared(unique()).product)
+        reader = Declared(unique(), reads=(product,)).product
+        fields = [product.contract.schema["fields"][0], {**NOTE, "default": None}]
+        changed = with_fields(product, fields)
+
+        found = planned(changed, reader)
+
+        assert found.problems == ()
+        (action,) = (one for one in found.actions if one.product == product.name)
+        assert isinstance(action, RegisterSchema)
+        assert (action.follows, action.added, action.removed) == (1, ("note",), ("amount",))
+        assert action.readers == (reader.name,)
+        assert str(action) == (
+            f"register a new schema of subject {product.subject}, after version 1 "
+            f"(adds note; removes amount; read by {reader.name})"
+        )
+
+    @pytest.mark.parametrize("level", ["BACKWARD", "BACKWARD_TRANSITIVE", "FULL"])
+    def test_an_incompatible_change_names_field_readers_and_way_out(
+        self, planned: Planning, provisioned: Callable[[Product], Product], level: str
+    ) -> None:
+        contract = replace(order_contract(), compatibility=level)
+        product = provisioned(Declared(unique(), contract=contract).product)
+        reader = Declared(unique(), reads=(product,)).product
+
+        found = planned(with_fields(product, [*contract.schema["fields"], NOTE]), reader)
+
+        problem = next(one for one in found.problems if one.product == product.name).sentence
+        assert "note: added without a default" in problem
+        assert "the registry says" in problem
+        assert f"which {reader.name} read" in problem
+        assert "version 2.0.0" in problem
+        assert not [one for one in found.actions if isinstance(one, RegisterSchema)
+                    and one.product == product.name]  # fmt: skip
+
+    def test_a_scale_that_changes_in_silence_is_found_where_the_registry_is_silent(
+        self, planned: Planning, provisioned: Callable[[Product], Product]
+    ) -> None:
+        product = provisioned(Declared(unique()).product)
+        identifier, amount = product.contract.schema["fields"]
+        rescaled = {**amount, "type": {**amount["type"], "scale": 3}}
+
+        assert "amount" in only_problem(planned(with_fields(product, [identifier, rescaled])))
+
+    def test_every_earlier_version_counts_where_the_level_is_transitive(
+        self, registry: SchemaRegistry, planned: Planning
+    ) -> None:
+        for level, allowed in (("BACKWARD", True), ("BACKWARD_TRANSITIVE", False)):
+            contract = replace(order_contract(), compatibility=level)
+            product = Declared(unique(), contract=contract).product
+            identifier = contract.schema["fields"][0]
+            registry.set_compatibility(product.subject, "NONE")
+            # The note was text once, then it was gone, and now it comes back as a number.
+            texts = {"name": "note", "type": "string"}
+            number = {"name": "note", "type": "int", "default": 0}
+            for fields in ([identifier, texts], [identifier]):
+                registry.register(product.subject, record(product, fields))
+
+            found = planned(with_fields(product, [identifier, number]), create_inputs=True)
+
+            assert ("RegisterSchema" in kinds(found.actions)) is allowed
+            assert (found.problems == ()) is allowed
+
+    def test_anything_may_follow_where_nothing_has_to_be_compatible(
+        self, planned: Planning, provisioned: Callable[[Product], Product]
+    ) -> None:
+        contract = replace(order_contract(), compatibility="NONE")
+        product = provisioned(Declared(unique(), contract=contract).product)
+
+        found = planned(with_fields(product, [NOTE]))
+
+        assert kinds(found.actions) == ["RegisterSchema"]
+
+    def test_a_level_is_set_as_declared(
+        self, planned: Planning, provisioned: Callable[[Product], Product]
+    ) -> None:
+        product = provisioned(Declared(unique()).product)
+        full = replace(product, contract=replace(product.contract, compatibility="FULL"))
+
+        assert planned(full).actions == (
+            SetCompatibility(product.name, product.subject, "BACKWARD", "FULL"),
+        )
+
+    def test_an_earlier_version_of_the_contract_is_registered_already(
+        self,
+        registry: SchemaRegistry,
+        planned: Planning,
+        provisioned: Callable[[Product], Product],
+    ) -> None:
+        product = provisioned(Declared(unique()).product)
+        later = [*product.contract.schema["fields"], {**NOTE, "default": None}]
+        registry.register(product.subject, record(product, later))
+
+        assert planned(product) == Plan((), ())
+
+
+NOTE = {"name": "note", "type": ["null", "string"]}
+
+
+def record(product: Product, fields: list[object]) -> str:
+    return json.dumps({**product.contract.schema, "fields": fields})
+
+
+def with_fields(product: Product, fields: list[object]) -> Product:
+    schema = json.loads(record(product, fields))
+    return replace(
+        product, contract=replace(product.contract, schema=schema, canonical=json.dumps(schema))
+    )
+
+
+def test_the_largest_records_fit_where_the_plan_puts_them(
+    stack: Stack, provisioned: Callable[[Product], Product]
+) -> None:
+    """The settings are tried with records, not only compared."""
+    product = provisioned(Declared(unique()).product)
+    failures: list[KafkaError | None] = []
+    producer = Producer(
+        {
+            "bootstrap.servers": stack.bootstrap_servers,
+            "message.max.bytes": 16_777_216,
+            "on_delivery": lambda error, _message: failures.append(error),
+        }
+    )
+    headers: dict[str, str | bytes | None] = {"reason": b"x" * 60_000}
+
+    producer.produce(product.output.topic, bytes(product.limits.record_bytes), headers=headers)
+    producer.produce(product.dead_letter_topic, bytes(product.limits.input_bytes), headers=headers)
+
+    assert producer.flush(20) == 0
+    assert failures == [None, None]
