@@ -12,12 +12,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
-from decimal import Context, Decimal, Inexact, InvalidOperation
+from datetime import date, datetime, time
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
+from math import isinf
 from typing import Any
 from uuid import UUID
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from mesh_stream.pipeline.avro_values import EPOCH
+
+LOCAL_EPOCH = EPOCH.replace(tzinfo=None)
 EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 INT_MIN, INT_MAX = -(1 << 31), (1 << 31) - 1
@@ -59,7 +62,8 @@ def _refuse() -> Any:
     raise _WrongTypeError
 
 
-def _millis(moment: datetime) -> int:
+def millis(moment: datetime) -> int:
+    """Whole milliseconds since the epoch, rounded down; TypeError without a time zone."""
     delta = moment - EPOCH
     return delta.days * 86_400_000 + delta.seconds * 1000 + delta.microseconds // 1000
 
@@ -69,6 +73,16 @@ def _micros(moment: datetime) -> int:
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
+def _local_micros(moment: datetime) -> int:
+    """A local timestamp has no zone: one that has is another moment for every reader."""
+    delta = moment - LOCAL_EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def _local_millis(moment: datetime) -> int:
+    return _local_micros(moment) // 1000
+
+
 def _day(day: date) -> int:
     if isinstance(day, datetime):
         raise _WrongTypeError
@@ -76,6 +90,8 @@ def _day(day: date) -> int:
 
 
 def _time_micros(moment: time) -> int:
+    if moment.tzinfo is not None:
+        raise _WrongTypeError
     seconds = (moment.hour * 60 + moment.minute) * 60 + moment.second
     return seconds * 1_000_000 + moment.microsecond
 
@@ -84,19 +100,28 @@ def _time_millis(moment: time) -> int:
     return _time_micros(moment) // 1000
 
 
-def _unscaled(value: Decimal, shift: Decimal, multiply: Any, limit: int) -> int:
+def unscaled_by(schema: Mapping[str, Any]) -> tuple[Decimal, Any, int]:
+    """What `unscaled` needs of a decimal's schema."""
+    precision, scale = schema["precision"], schema.get("scale", 0)
+    # Wide enough for any product of a value that fits; what does not fit raises, unrounded. The
+    # exponent is bounded too: `1e999999` is eight bytes of JSON, its integer takes minutes.
+    context = Context(
+        prec=precision + scale + 2, Emax=precision, traps=[Inexact, InvalidOperation, Overflow]
+    )
+    return Decimal(10) ** scale, context.multiply, 10**precision
+
+
+def unscaled(value: Decimal, shift: Decimal, multiply: Any, limit: int) -> int:
     """The decimal as a whole number of its smallest unit; exact, or an error."""
     scaled = multiply(value, shift)
-    unscaled = int(scaled)
-    if unscaled != scaled or not -limit < unscaled < limit:
+    whole = int(scaled)
+    if whole != scaled or not -limit < whole < limit:
         raise ValueError
-    return unscaled
+    return whole
 
 
 def decimal_bytes(unscaled: int) -> bytes:
-    """Two's complement, big-endian, in the fewest bytes that fastavro would write."""
-    if unscaled < 0:
-        return unscaled.to_bytes(((-unscaled - 1).bit_length() + 8) >> 3, "big", signed=True)
+    """Two's complement, big-endian, in as many bytes as fastavro writes: for -128, two."""
     return unscaled.to_bytes((unscaled.bit_length() + 8) >> 3, "big", signed=True)
 
 
@@ -149,9 +174,11 @@ class Writer:
         return True
 
     def _write(self, name: str, schema: Any, value: str, indent: str) -> list[str] | None:
+        while isinstance(schema, dict) and not isinstance(schema["type"], str):
+            schema = schema["type"]
         if isinstance(schema, list):
             return self._nullable(name, schema, value, indent)
-        kind, logical = _kind(schema)
+        kind, logical = kind_of(schema)
         x = self.local()
         self.lines.append(f"{indent}{x} = {value}")
         write = _WRITERS.get((kind, logical)) or (
@@ -161,7 +188,7 @@ class Writer:
             return None
         parts: list[str] = write(self, x, indent, schema)
         if indent == "  ":
-            if kind == "string" and logical is None:
+            if kind == "string":
                 self.strings[name] = parts[1]
             elif logical == "timestamp-millis":
                 self.millis[name] = x
@@ -185,12 +212,13 @@ class Writer:
         return [out]
 
 
-def _kind(schema: Any) -> tuple[str, str | None]:
+def kind_of(schema: Any) -> tuple[str, str | None]:
+    """The base type and the logical type of a schema that is no union."""
     if isinstance(schema, str):
         return schema, None
     if isinstance(schema["type"], str):
         return schema["type"], schema.get("logicalType")
-    return _kind(schema["type"])
+    return kind_of(schema["type"])
 
 
 def _boolean(w: Writer, x: str, indent: str, _schema: Any) -> list[str]:
@@ -221,7 +249,10 @@ def _as_float(value: Any) -> float:
     """Whole numbers and decimals are numbers; a bool or a text is not."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise _WrongTypeError
-    return float(value)
+    number = float(value)
+    if isinf(number) and not isinstance(value, float):
+        raise _WrongTypeError
+    return number
 
 
 def _string(w: Writer, x: str, indent: str, _schema: Any) -> list[str]:
@@ -235,23 +266,28 @@ def _bytes(w: Writer, x: str, indent: str, _schema: Any) -> list[str]:
     return [f"_varints[len({x})]", x]
 
 
+def _fixed(w: Writer, x: str, indent: str, schema: Any) -> list[str]:
+    size = schema["size"]
+    w.lines.append(f"{indent}if {x}.__class__ is not bytes or len({x}) != {size}: _refuse()")
+    return [x]
+
+
 def _decimal(w: Writer, x: str, indent: str, schema: Any) -> list[str]:
-    precision, scale = schema["precision"], schema.get("scale", 0)
-    # Wide enough for any product of a value that fits; what does not fit raises, unrounded.
-    context = Context(prec=precision + scale + 2, traps=[Inexact, InvalidOperation])
-    shift = w.name(Decimal(10) ** scale)
-    limit = w.name(10**precision)
-    multiply = w.name(context.multiply)
+    shift, multiply, limit = (w.name(part) for part in unscaled_by(schema))
     b = w.local()
-    w.lines += [
-        f"{indent}if {x}.__class__ is not _decimal_type: {x} = _to_decimal({x})",
-        f"{indent}{b} = _decimal_bytes(_unscaled({x}, {shift}, {multiply}, {limit}))",
-    ]
+    whole = f"_unscaled({x}, {shift}, {multiply}, {limit})"
+    w.lines.append(f"{indent}if {x}.__class__ is not _decimal_type: {x} = _to_decimal({x})")
+    if schema["type"] == "fixed":
+        w.lines.append(f"{indent}{b} = {whole}.to_bytes({schema['size']}, 'big', signed=True)")
+        return [b]
+    w.lines.append(f"{indent}{b} = _decimal_bytes({whole})")
     return [f"_varints[len({b})]", b]
 
 
-def _to_decimal(value: Any) -> Decimal:
+def to_decimal(value: Any) -> Decimal:
     """A whole number is an exact decimal; a float is not, however it looks."""
+    if isinstance(value, Decimal):
+        return value
     if isinstance(value, int) and not isinstance(value, bool):
         return Decimal(value)
     raise _WrongTypeError
@@ -308,9 +344,13 @@ _WRITERS: Mapping[tuple[str, str | None], Any] = {
     ("string", None): _string,
     ("string", "uuid"): _uuid,
     ("bytes", None): _bytes,
+    ("fixed", None): _fixed,
     ("bytes", "decimal"): _decimal,
+    ("fixed", "decimal"): _decimal,
     ("long", "timestamp-millis"): _timestamp("_millis"),
     ("long", "timestamp-micros"): _timestamp("_micros"),
+    ("long", "local-timestamp-millis"): _timestamp("_local_millis"),
+    ("long", "local-timestamp-micros"): _timestamp("_local_micros"),
     ("int", "date"): _converted("_day", INT_MIN, INT_MAX),
     ("int", "time-millis"): _converted("_time_millis", 0, 86_399_999),
     ("long", "time-micros"): _converted("_time_micros", 0, 86_399_999_999),
@@ -332,11 +372,13 @@ SCOPE: Mapping[str, Any] = {
     "_refuse": _refuse,
     "_float": _as_float,
     "_decimal_type": Decimal,
-    "_to_decimal": _to_decimal,
-    "_unscaled": _unscaled,
+    "_to_decimal": to_decimal,
+    "_unscaled": unscaled,
     "_decimal_bytes": decimal_bytes,
-    "_millis": _millis,
+    "_millis": millis,
     "_micros": _micros,
+    "_local_millis": _local_millis,
+    "_local_micros": _local_micros,
     "_day": _day,
     "_time_millis": _time_millis,
     "_time_micros": _time_micros,

@@ -15,6 +15,15 @@ import msgspec
 from mesh_stream.errors import CodeError
 
 
+def is_record(kind: type) -> bool:
+    """Whether instances of a type are records: they have fields with names."""
+    return (
+        issubclass(kind, Mapping | msgspec.Struct)
+        or hasattr(kind, "model_fields")
+        or dataclasses.is_dataclass(kind)
+    )
+
+
 class Shape:
     """How the fields of one record type are read.
 
@@ -26,36 +35,32 @@ class Shape:
     """
 
     def __init__(self, record_type: type) -> None:
-        self.record_type = record_type
-        self.is_mapping = issubclass(record_type, Mapping)
-        # Contract name -> attribute, where the two differ: `class` cannot be an attribute's name.
-        self._attributes: dict[str, str] = {}
-        if self.is_mapping:
-            return
-        if issubclass(record_type, msgspec.Struct):
-            fields = msgspec.structs.fields(record_type)
-            self._attributes = {field.encode_name: field.name for field in fields}
-        elif hasattr(record_type, "model_fields"):
-            for name, field in record_type.model_fields.items():
-                self._attributes[field.serialization_alias or field.alias or name] = name
-        elif not dataclasses.is_dataclass(record_type):
+        if not is_record(record_type):
             raise CodeError(
                 f"the transformation returned a {record_type.__name__}; expected a dict, a msgspec "
                 f"Struct, a dataclass, a pydantic model, an iterable of them, or None",
                 rule="transformation",
             )
+        self.record_type = record_type
+        self.is_mapping = issubclass(record_type, Mapping)
+        # Contract name -> attribute; the two differ where an alias is declared: `class` cannot be
+        # an attribute's name.
+        self._attributes = {} if self.is_mapping else attributes(record_type)
 
     def value(self, field: str, default: str = "") -> str:
         """Source that reads the field of `r`.
 
         Args:
             field: The contract's field.
-            default: Source of what stands for it where a mapping lacks it; without one, reading it
-                raises KeyError or AttributeError.
+            default: Source of what stands for it where the record lacks it; without one, reading
+                it raises KeyError or AttributeError.
         """
         if self.is_mapping:
             return f"r.get({field!r}, {default})" if default else f"r[{field!r}]"
-        return f"r.{self._attributes.get(field, field)}"
+        if field in self._attributes:
+            return f"r.{self._attributes[field]}"
+        # Not a declared field: a property, or nothing.
+        return f"getattr(r, {field!r}, {default})" if default else f"getattr(r, {field!r})"
 
     def read(self, record: Any, field: str) -> Any:
         """Read the field of a record now; raises KeyError or AttributeError without it."""
@@ -63,30 +68,15 @@ class Shape:
             return record[field]
         return getattr(record, self._attributes.get(field, field))
 
-    def plain(self, record: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """The contract's fields as a dict of plain data, for an encoder that reads dicts only.
 
-        A field that the record lacks is left out: its schema may have a default.
-        """
-        found = {}
-        for field in fields:
-            try:
-                found[field] = _plain(self.read(record, field))
-            except (KeyError, AttributeError):
-                continue
-        return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, msgspec.Struct):
-        fields = msgspec.structs.fields(value)
-        return {field.encode_name: _plain(getattr(value, field.name)) for field in fields}
-    if hasattr(value, "model_dump"):
-        return _plain(value.model_dump(by_alias=True))
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
-    return value
+def attributes(record_type: type) -> dict[str, str]:
+    """The fields of a record type that is no mapping: name on the wire -> attribute."""
+    if issubclass(record_type, msgspec.Struct):
+        return {field.encode_name: field.name for field in msgspec.structs.fields(record_type)}
+    if hasattr(record_type, "model_fields"):
+        return {
+            field.serialization_alias or field.alias or name: name
+            for name, field in record_type.model_fields.items()
+        }
+    assert dataclasses.is_dataclass(record_type)
+    return {field.name: field.name for field in dataclasses.fields(record_type)}

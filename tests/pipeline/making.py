@@ -24,6 +24,14 @@ TOPIC = "raw.orders"
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
 MICROS = {"type": "long", "logicalType": "timestamp-micros"}
 
+LOCAL = {"type": "long", "logicalType": "local-timestamp-micros"}
+LOCAL_MILLIS = {"type": "long", "logicalType": "local-timestamp-millis"}
+DATE = {"type": "int", "logicalType": "date"}
+TIME = {"type": "int", "logicalType": "time-millis"}
+TIME_MICROS = {"type": "long", "logicalType": "time-micros"}
+UUID_TEXT = {"type": "string", "logicalType": "uuid"}
+CURRENCY = {"type": "enum", "name": "Currency", "symbols": ["EUR", "USD"]}
+
 
 def decimal(precision: int, scale: int = 0) -> dict[str, Any]:
     """The Avro type of a decimal."""
@@ -104,3 +112,22 @@ def message(
 ) -> MemoryMessage:
     """An input record."""
     return MemoryMessage(TOPIC, value, key, headers, timestamp, offset)
+
+
+LINE = {
+    "type": "record",
+    "name": "Line",
+    "fields": [
+        {"name": "sku", "type": "string"},
+        {"name": "price", "type": decimal(9, 2)},
+        {"name": "due", "type": ["null", MILLIS], "default": None},
+    ],
+}
+NESTED = contract_of(
+    {"name": "id", "type": "string"},
+    {"name": "lines", "type": {"type": "array", "items": LINE}},
+    {"name": "more", "type": {"type": "map", "values": ["null", "Line"]}},
+    {"name": "tags", "type": {"type": "array", "items": ["string", "long"]}},
+    {"name": "hash", "type": {"type": "fixed", "name": "Hash", "size": 2}},
+    {"name": "other", "type": ["null", "Hash"]},
+)
