@@ -15,7 +15,7 @@ the input record is rejected whole, so that mending and replaying it never doubl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mesh_stream.errors import ContractError, HaltError, PlatformError, RecordError
@@ -30,7 +30,6 @@ from mesh_stream.product.product import Action, Input, Product, Rule
 
 _UNDECIDED = Filtered("unspecified")
 _EMPTY = Filtered("no_records")
-_SEVERAL = (list, tuple, set, frozenset)
 
 # Reasons become label values of a metric, so that their number is bounded whatever a product does.
 MAX_REASONS = 50
@@ -94,15 +93,17 @@ class Pipeline:
                     record = transform(record, message)
                 if record is None or record.__class__ is Filtered:
                     _count_filtered(outcome, record)
-                elif record.__class__ in _SEVERAL:
+                elif record.__class__ is list:
                     self._process_several(record, message, outcome)
                 else:
                     judge, encode = stages[record.__class__]
                     broken = judge(record)
                     if broken is not None:
-                        _enforce(broken, message, outcome)
+                        _enforce(broken, message)
                     publish(encode(record, message))
                     outcome.sources += 1
+                    if broken is not None:
+                        _count_tolerated(outcome, broken)
             except RecordError as error:
                 outcome.rejected.append(
                     Rejected(message, error.fault_class, error.rule, error.reason)
@@ -112,19 +113,22 @@ class Pipeline:
                 raise Interrupted(done, fault) from fault
         outcome.consumed = before + len(run)
 
-    def _process_several(self, records: Iterable[Any], message: Message, outcome: Outcome) -> None:
+    def _process_several(self, records: list[Any], message: Message, outcome: Outcome) -> None:
         facts: list[Fact] = []
+        tolerated: list[Rule] = []
         for record in records:
             judge, encode = self._stages[record.__class__]
             broken = judge(record)
             if broken is not None:
-                _enforce(broken, message, outcome)
+                _enforce(broken, message)
+                tolerated += broken
             facts.append(encode(record, message))
         if not facts:
             _count_filtered(outcome, _EMPTY)
             return
         outcome.facts += facts
         outcome.sources += 1
+        _count_tolerated(outcome, tolerated)
 
 
 class _StagesByType(dict[type, tuple[Judge, Encode]]):
@@ -159,7 +163,12 @@ def _count_filtered(outcome: Outcome, record: Filtered | None) -> None:
     outcome.filtered[reason] += 1
 
 
-def _enforce(broken: Sequence[Rule], message: Message, outcome: Outcome) -> None:
+def _count_tolerated(outcome: Outcome, broken: Sequence[Rule]) -> None:
+    for rule in broken:
+        outcome.tolerated[rule.name, rule.action.value] += 1
+
+
+def _enforce(broken: Sequence[Rule], message: Message) -> None:
     """Do what the broken rules' actions say; returns where the fact is published all the same."""
     for rule in broken:
         if rule.action is Action.FAIL:
@@ -171,5 +180,3 @@ def _enforce(broken: Sequence[Rule], message: Message, outcome: Outcome) -> None
     if enforced:
         names = ", ".join(rule.name for rule in enforced)
         raise ContractError(f"breaks the quality rule {names}", rule=enforced[0].name)
-    for rule in broken:
-        outcome.tolerated[rule.name, rule.action.value] += 1

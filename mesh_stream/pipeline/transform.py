@@ -7,13 +7,14 @@ the function raises passes as it is, except a platform fault, which is not the r
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from mesh_stream.errors import CodeError, ContractError, PlatformError
-from mesh_stream.pipeline.record import Message, SourceContext
+from mesh_stream.pipeline.record import Filtered, Message, SourceContext
+from mesh_stream.pipeline.shape import is_record
 from mesh_stream.product.product import Transformation
 
 Transform = Callable[[Any, Message], Any]
@@ -31,6 +32,8 @@ def compile_transform(transformation: Transformation | None, *, fanout: int) -> 
     function = transformation.function
     origin = transformation.origin
     wants_context = transformation.wants_context
+    # One look-up by class is all that the common result pays for what others may be.
+    single: set[type] = {type(None), Filtered}
 
     def transform(record: Any, message: Message) -> Any:
         try:
@@ -38,25 +41,40 @@ def compile_transform(transformation: Transformation | None, *, fanout: int) -> 
                 result = function(record, source_context(message))
             else:
                 result = function(record)
-            return settle(result, fanout) if isinstance(result, Iterator) else result
-        except (PlatformError, ContractError, MemoryError):
+            if result.__class__ in single:
+                return result
+            if not _is_several(result):
+                single.add(result.__class__)
+                return result
+            records = list(islice(result, fanout + 1))
+        except (PlatformError, MemoryError):
             raise
         except Exception as error:
             raise code_error(error, origin) from error
+        if len(records) > fanout:
+            raise ContractError(
+                f"the transformation made more than {fanout} records of one; "
+                f"expected at most `limits.fanout`",
+                rule="fanout",
+            )
+        return records
 
     return transform
 
 
-def settle(result: Iterator[Any], fanout: int) -> list[Any]:
-    """Run a lazy result to its end, here, where what it raises is still the transformation's."""
-    records = list(islice(result, fanout + 1))
-    if len(records) > fanout:
-        raise ContractError(
-            f"the transformation yielded more than {fanout} records for one; "
-            f"expected at most `limits.fanout`",
-            rule="fanout",
-        )
-    return records
+def _is_several(result: Any) -> bool:
+    """Whether a result is an iterable of records rather than one; iterated to its end here.
+
+    Here, because what a lazy one raises is still the transformation's.
+    """
+    kind = result.__class__
+    # A named tuple is meant as one thing; that it is no record is said of it, not of its parts.
+    return (
+        isinstance(result, Iterable)
+        and not isinstance(result, str | bytes | bytearray | Mapping)
+        and not is_record(kind)
+        and not hasattr(kind, "_fields")
+    )
 
 
 def source_context(message: Message) -> SourceContext:
@@ -76,21 +94,25 @@ def source_context(message: Message) -> SourceContext:
     )
 
 
-def code_error(error: Exception, origin: str) -> CodeError:
+def code_error(error: Exception, origin: str, how: str = "called as") -> CodeError:
     """Name what the product's code raised and where, without its message.
 
     The message of somebody else's exception often quotes the value it choked on, and a reason is
     written to headers and logs, where no payload belongs.
+
+    Args:
+        error: What was raised.
+        origin: The product's function, such as `src/transformations/completed.py:complete`.
+        how: What the raising code has to do with it.
     """
-    frames = traceback.extract_tb(error.__traceback__)
-    home = [frame for frame in frames if f"{Path(frame.filename).parent}".endswith(_folder(origin))]
-    place = home[-1] if home else frames[-1]
+    folder = str(Path(origin.partition(":")[0]).parent)
+    places = [
+        (Path(frame.f_code.co_filename), line, frame.f_code.co_name)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    home = [place for place in places if str(place[0].parent).endswith(folder)]
+    file, line, name = (home or places)[-1]
     return CodeError(
-        f"{type(error).__name__} raised at {Path(place.filename).name}:{place.lineno} "
-        f"in {place.name}, called as {origin}",
+        f"{type(error).__name__} raised at {file.name}:{line} in {name}, {how} {origin}",
         rule="transformation",
     )
-
-
-def _folder(origin: str) -> str:
-    return str(Path(origin.partition(":")[0]).parent)
