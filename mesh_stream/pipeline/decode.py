@@ -1,52 +1,40 @@
 """The first stage: bytes of an input record into the type that the transformation reads.
 
 JSON goes straight into the annotated type (msgspec); registry-framed Avro goes through the writer's
-schema, resolved to the reader's where one is declared, into the same type.
+schema, resolved to the reader's where one is declared, into the same type. A number with a fraction
+never passes through a binary double on its way to a decimal, nor to a field of no stated type.
 
 Defined for the odd ones: a null value (tombstone) is filtered as `tombstone`, since it deletes a
-key and states no fact; an empty value is rejected as `empty`; the key is never decoded, so a null
-or non-UTF-8 key passes untouched; headers are not read, except the schema id of Avro's header form.
+key and states no fact; an empty value is rejected as `empty`; of a JSON key that stands twice the
+last one counts; the key is never decoded, so a null or non-UTF-8 key passes untouched; headers are
+not read, except the schema id of Avro's header form.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import date, datetime, time
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from mesh_stream.errors import PayloadError
+from mesh_stream.errors import PayloadError, PlatformError, RecordError
 from mesh_stream.pipeline.avro_input import AvroReader, WriterSchemas
+from mesh_stream.pipeline.identity import contract_type
 from mesh_stream.pipeline.record import Filtered, Message
+from mesh_stream.pipeline.transform import code_error
 from mesh_stream.product.product import Contract, Format, Input
 
 Decode = Callable[[Message], Any]
+Read = Callable[[bytes, Message], Any]
 
 TOMBSTONE = Filtered("tombstone")
 
 # Values that msgspec passes through from Avro as they are, instead of asking for their JSON form.
 _NATIVE = (bytes, bytearray, datetime, date, time, Decimal, UUID)
-
-_PYTHON_TYPES: Mapping[str, Any] = {
-    "string": str,
-    "int": int,
-    "long": int,
-    "float": float,
-    "double": float,
-    "boolean": bool,
-    "bytes": bytes,
-    "decimal": Decimal,
-    "timestamp-millis": datetime,
-    "timestamp-micros": datetime,
-    "date": date,
-    "time-millis": time,
-    "time-micros": time,
-    "uuid": UUID,
-}
 
 
 def compile_decode(
@@ -61,11 +49,13 @@ def compile_decode(
         writers: Finds a writer's schema by its id; may raise a platform error, which passes.
 
     Returns:
-        `message -> record`, or `TOMBSTONE`; raises `PayloadError` for bytes that are no record.
+        `message -> record`, or `TOMBSTONE`; raises `PayloadError` for bytes that are no record,
+        `CodeError` where the record type's own code raised.
     """
-    record_type = (
-        contract_type(contract) if port.transformation is None else port.transformation.record_type
-    )
+    if port.transformation is None:
+        record_type, origin = contract_type(contract), "the contract"
+    else:
+        record_type, origin = port.transformation.record_type, port.transformation.origin
     if port.format is Format.AVRO:
         read = _avro(record_type, AvroReader(writers, reader=port.reader))
     else:
@@ -83,58 +73,62 @@ def compile_decode(
                 f"expected at most {input_bytes} (`limits.input_bytes`)",
                 rule="oversize",
             )
-        return read(value, message)
+        try:
+            return read(value, message)
+        except (RecordError, PlatformError, MemoryError):
+            raise
+        except Exception as error:
+            # A validator or `__post_init__` of the record type, which is the product's code.
+            raise code_error(error, origin, "reading a record for") from error
 
     return decode
 
 
-def _json(record_type: Any) -> Callable[[bytes, Message], Any]:
-    if _is_pydantic(record_type):
-        return _json_pydantic(record_type)
-    # A float that passes through a binary double is no longer the decimal that was sent.
-    hook = Decimal if _is_dict(record_type) else None
-    read = msgspec.json.Decoder(record_type, float_hook=hook).decode
+def _json(record_type: Any) -> Read:
+    if not _is_pydantic(record_type):
+        return _json_parser(record_type)
+    from mesh_stream.pipeline.pydantic_input import compile_json
 
-    def decode_json(value: bytes, _message: Message) -> Any:
+    read = compile_json(record_type, _json_parser(dict))
+    return lambda value, _message: read(value)
+
+
+def _json_parser(record_type: Any) -> Callable[..., Any]:
+    read = msgspec.json.Decoder(record_type, float_hook=Decimal).decode
+
+    def parse(value: bytes, _message: Message | None = None) -> Any:
         try:
             return read(value)
         except msgspec.ValidationError as error:
             raise PayloadError(_without_values(error), rule="type") from error
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise PayloadError(
-                f"found no JSON: {_without_values(error)}", rule="malformed"
-            ) from error
+        except msgspec.DecodeError as error:
+            raise PayloadError(f"found no JSON: {error}", rule="malformed") from error
+        except UnicodeDecodeError as error:
+            raise PayloadError("found no JSON: it is not UTF-8", rule="malformed") from error
         except RecursionError as error:
             raise PayloadError("found JSON nested too deep", rule="malformed") from error
+        except InvalidOperation as error:
+            raise PayloadError("found a number out of range", rule="type") from error
 
-    return decode_json
-
-
-def _json_pydantic(model: Any) -> Callable[[bytes, Message], Any]:
-    import pydantic
-
-    read = model.model_validate_json
-
-    def decode_pydantic(value: bytes, _message: Message) -> Any:
-        try:
-            return read(value)
-        except pydantic.ValidationError as error:
-            raise PayloadError(_pydantic_reason(error), rule=_pydantic_rule(error)) from error
-
-    return decode_pydantic
+    return parse
 
 
-def _avro(record_type: Any, reader: AvroReader) -> Callable[[bytes, Message], Any]:
+def _avro(record_type: Any, reader: AvroReader) -> Read:
     if _is_dict(record_type):
-        return reader.read
-    if _is_pydantic(record_type):
-        import pydantic
 
-        def shape(datum: Any) -> Any:
-            try:
-                return record_type.model_validate(datum)
-            except pydantic.ValidationError as error:
-                raise PayloadError(_pydantic_reason(error), rule="type") from error
+        def read_dict(value: bytes, message: Message) -> Any:
+            datum = reader.read(value, message)
+            if datum.__class__ is not dict:
+                raise PayloadError(
+                    f"found a {type(datum).__name__} in Avro; expected a record", rule="type"
+                )
+            return datum
+
+        return read_dict
+    if _is_pydantic(record_type):
+        from mesh_stream.pipeline.pydantic_input import compile_plain
+
+        shape = compile_plain(record_type)
     else:
 
         def shape(datum: Any) -> Any:
@@ -146,50 +140,6 @@ def _avro(record_type: Any, reader: AvroReader) -> Callable[[bytes, Message], An
     return lambda value, message: shape(reader.read(value, message))
 
 
-def contract_type(contract: Contract) -> Any:
-    """The type of a record that is published as it comes: the contract's own fields, typed.
-
-    Fields that the input has beside them are not read.
-    """
-    fields: list[Any] = []
-    for name, schema in contract.fields.items():
-        kind = _python_type(schema)
-        if type(None) in getattr(kind, "__args__", ()):
-            fields.append((name, kind, None))
-        else:
-            fields.append((name, kind))
-    return msgspec.defstruct(
-        "PublishedAsItComes", fields, frozen=True, gc=False, kw_only=True, namespace=None
-    )
-
-
-def _python_type(schema: Any) -> Any:
-    if isinstance(schema, list):
-        kinds = [type(None) if branch == "null" else _python_type(branch) for branch in schema]
-        union: Any = kinds[0]
-        for kind in kinds[1:]:
-            union = union | kind
-        return union
-    if isinstance(schema, str):
-        return _PYTHON_TYPES.get(schema, Any)
-    logical = schema.get("logicalType")
-    if logical in _PYTHON_TYPES:
-        return _PYTHON_TYPES[logical]
-    match schema["type"]:
-        case "array":
-            return list[_python_type(schema["items"])]  # type: ignore[misc]  # a computed type
-        case "map":
-            return dict[str, _python_type(schema["values"])]  # type: ignore[misc]  # the same
-        case "enum":
-            return str
-        case "record":
-            return dict[str, Any]
-        case str() as primitive:
-            return _PYTHON_TYPES.get(primitive, Any)
-        case nested:
-            return _python_type(nested)
-
-
 def _is_dict(record_type: Any) -> bool:
     return record_type is dict or getattr(record_type, "__origin__", None) is dict
 
@@ -199,19 +149,19 @@ def _is_pydantic(record_type: Any) -> bool:
     return isinstance(record_type, type) and hasattr(record_type, "model_validate_json")
 
 
-def _without_values(error: Exception) -> str:
-    """What msgspec found, by type and place; where it quotes the input, the quotation is cut."""
-    return re.sub(r"(value|field|tag) [`'\"].*?[`'\"](?= - |$)", r"\1", str(error))[:300]
+# What msgspec says of a record, in the words that quote it. All others name types and places only.
+_QUOTES = re.compile(r"(Invalid enum value|Invalid value|Object contains unknown field) ")
+_PLACE = re.compile(r" - at `[^`]*`\Z")
 
 
-def _pydantic_reason(error: Any) -> str:
-    faults = error.errors(include_input=False, include_url=False, include_context=False)
-    first = faults[0]
-    place = ".".join(str(part) for part in first["loc"])
-    more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
-    return f"{first['type']} at `{place}`{more}"[:300]
-
-
-def _pydantic_rule(error: Any) -> str:
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    return "malformed" if first["type"] == "json_invalid" else "type"
+def _without_values(error: msgspec.ValidationError) -> str:
+    """What msgspec found, by type and place; a quotation of the record is cut out."""
+    text = str(error)
+    if error.__cause__ is not None:
+        # Raised by the record type's own `__post_init__`: its words may hold anything.
+        text = f"refused by the record type ({type(error.__cause__).__name__})"
+    elif quotes := _QUOTES.match(text):
+        place = _PLACE.search(text)
+        is_ours = place is not None and quotes[1] != "Object contains unknown field"
+        text = quotes[1] + (place[0] if place is not None and is_ours else "")
+    return text[:300]
