@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from mesh_stream.credentials import MaskingFilter
 from mesh_stream.product.product import Mesh, Product
 from mesh_stream.settings import Settings
 
@@ -32,7 +33,11 @@ def settings_of(products: str | None) -> Settings:
         DeclarationError: The settings are wrong.
         BrokerError: No broker is named and no stack runs.
     """
-    return Settings.load(os.environ, products=products, running=_running_stack)
+    settings = Settings.load(os.environ, products=products, running=_running_stack)
+    # On the handlers: a filter on a logger does not see what other loggers hand up to it.
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(MaskingFilter(settings.masks()))
+    return settings
 
 
 def _running_stack() -> tuple[str, str] | None:

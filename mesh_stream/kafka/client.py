@@ -14,6 +14,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from mesh_stream.credentials import mask
 from mesh_stream.errors import (
     AccessDeniedError,
     BrokerError,
@@ -178,7 +179,7 @@ def admin(settings: Settings, *, client_id: str = "mesh.admin") -> AdminClient:
     try:
         return AdminClient(config)
     except KafkaException as cause:
-        raise settings_error(settings, cause) from cause
+        raise settings_error(settings, cause) from None
 
 
 def _config(
@@ -200,7 +201,9 @@ def _config(
 def settings_error(settings: Settings, error: KafkaException) -> DeclarationError:
     """Turns librdkafka's refusal of its settings into a fault of the file they came from."""
     path = settings.kafka_config or ENVIRONMENT
-    fault = Fault(path, 0, "", _text(error), "settings that librdkafka accepts")
+    # Masked: it quotes some of the values that it refuses.
+    found = mask(_text(error), settings.masks())
+    fault = Fault(path, 0, "", found, "settings that librdkafka accepts")
     return DeclarationError([fault])
 
 

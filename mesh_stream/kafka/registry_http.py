@@ -11,11 +11,12 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 
+from mesh_stream import credentials
 from mesh_stream.errors import AccessDeniedError, RegistryError, SchemaRefusedError
 from mesh_stream.settings import Settings
 
@@ -46,6 +47,15 @@ class _Answer:
     status: int
     body: bytes
     retry_after: str
+    message: str = ""
+    """The registry's own words where it refuses: one line, bounded, credentials masked."""
+    code: int = 0
+    """Its error code; 0 where it gives none."""
+
+    @property
+    def said(self) -> str:
+        """What to tell of it."""
+        return f"{self.status}: {self.message}" if self.message else f"{self.status}"
 
 
 class Transport:
@@ -71,6 +81,7 @@ class Transport:
         self._clock = clock
         self._pause = pause
         self._http = _client(settings)
+        self._masks = settings.masks()
 
     def close(self) -> None:
         """Closes the connections."""
@@ -122,7 +133,7 @@ class Transport:
                 if answer.status < 500 and answer.status not in {408, 429}:
                     return _sorted(answer, asked)
                 retry_after = answer.retry_after
-                failure = RegistryError(f"{asked} was answered {_said(answer)}")
+                failure = RegistryError(f"{asked} was answered {answer.said}")
             wait = _back_off(retry_after)
             # Half the budget must be left, or a registry that hangs is waited for twice.
             if last or self._clock() + wait > deadline - BUDGET_SECONDS / 2:
@@ -142,9 +153,25 @@ class Transport:
                     raise httpx.ReadError(f"more than {limit:,} bytes")
                 if self._clock() > deadline:
                     raise httpx.ReadTimeout("it was sent too slowly")
-            return _Answer(
-                response.status_code, bytes(raw), response.headers.get("retry-after", "")
-            )
+            retry_after = response.headers.get("retry-after", "")
+        answer = _Answer(response.status_code, bytes(raw), retry_after)
+        return answer if response.is_success else self._refusal(answer)
+
+    def _refusal(self, answer: _Answer) -> _Answer:
+        try:
+            data = json.loads(answer.body)
+        except (ValueError, RecursionError):
+            return answer
+        if not isinstance(data, dict):
+            return answer
+        # Masked: a registry, or what poses as one, may repeat what it was sent.
+        message = credentials.mask(str(data.get("message", "")), self._masks)
+        code = data.get("error_code")
+        return replace(
+            answer,
+            message=" ".join(message.split())[:500],
+            code=code if type(code) is int else 0,
+        )
 
     def _asked(self, method: str, path: str) -> str:
         return f"schema registry {self._url}: {method} {path.partition('?')[0]}"
@@ -195,7 +222,7 @@ def _sorted(answer: _Answer, asked: str) -> Any | None:
             # None means "not found" here, which a registry says otherwise.
             raise RegistryError(f"{asked} was answered with null")
         return data
-    said = f"{asked} was answered {_said(answer)}"
+    said = f"{asked} was answered {answer.said}"
     if answer.status in {401, 403}:
         raise AccessDeniedError(
             f"{said}; check MESH_REGISTRY_AUTH, and what the registry grants its user"
@@ -203,32 +230,13 @@ def _sorted(answer: _Answer, asked: str) -> Any | None:
     if answer.status in {409, 422}:
         raise SchemaRefusedError(said)
     if answer.status == 404:
-        if _code(answer) in _NOT_FOUND:
+        if answer.code in _NOT_FOUND:
             return None
         raise StrangeNotFoundError(
             f"{said}, not in a registry's own words; check the path in MESH_REGISTRY_URL "
             "(Apicurio serves the Confluent API under /apis/ccompat/v7)"
         )
     raise RegistryError(said)
-
-
-def _code(answer: _Answer) -> int:
-    code = _json(answer).get("error_code")
-    return code if isinstance(code, int) else 0
-
-
-def _json(answer: _Answer) -> Mapping[str, Any]:
-    try:
-        data = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
-def _said(answer: _Answer) -> str:
-    """The status, and the registry's own message where there is one: one line, bounded."""
-    message = " ".join(str(_json(answer).get("message", "")).split())[:500]
-    return f"{answer.status}: {message}" if message else f"{answer.status}"
 
 
 def _back_off(retry_after: str) -> float:
