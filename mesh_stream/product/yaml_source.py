@@ -126,6 +126,9 @@ def parse_yaml(path: Path, text: str) -> Document:
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             builder.take(event)
+            if builder.too_deep:
+                # Not read on: the scanner takes minutes over a few thousand open brackets.
+                break
     except yaml.MarkedYAMLError as cause:
         mark = cause.problem_mark or cause.context_mark
         line = mark.line + 1 if mark else 0
@@ -158,6 +161,7 @@ class _Builder:
     path: Path
     root: Any = None
     documents: int = 0
+    too_deep: bool = False
     lines: dict[tuple[str | int, ...], int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     _open: list[_Open] = field(default_factory=list)
@@ -198,9 +202,11 @@ class _Builder:
             self._fault(line, f"the tag {tag}", "plain data", "leave the tag out")
 
     def _start(self, data: dict[str, Any] | list[Any], line: int) -> None:
-        if self._skipped or len(self._open) >= MAX_DEPTH:
-            if not self._skipped:
-                self._fault(line, f"more than {MAX_DEPTH} levels", f"at most {MAX_DEPTH} levels")
+        if len(self._open) + self._skipped >= MAX_DEPTH:
+            self.too_deep = True
+            self._fault(line, f"more than {MAX_DEPTH} levels", f"at most {MAX_DEPTH} levels")
+            return
+        if self._skipped:
             self._skipped += 1
             return
         place = self._place(data, line)
@@ -212,14 +218,18 @@ class _Builder:
     def _scalar(self, event: yaml.ScalarEvent, line: int) -> None:
         if self._skipped:
             return
+        value = event.value
+        try:
+            # An escaped pair of surrogates is one character; half of one is none.
+            value = value.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self._fault(line, "half of a surrogate pair", "printable text")
         top = self._open[-1] if self._open else None
         if top is not None and isinstance(top.data, dict) and top.key is None:
-            self._key(top, event.value, line)
+            self._key(top, value, line)
             return
-        if any("\ud800" <= character <= "\udfff" for character in event.value):
-            self._fault(line, "half of a surrogate pair", "printable text")
         plain = event.style is None and event.tag is None
-        self._place(plain_scalar(event.value) if plain else event.value, line)
+        self._place(plain_scalar(value) if plain else value, line)
 
     def _key(self, top: _Open, key: str, line: int) -> None:
         if key in top.data:

@@ -57,9 +57,7 @@ def test_the_first_contract_breaks_nothing() -> None:
         pytest.param(("a", "string"), ("a", "bytes"), True, False, id="string-to-bytes"),
         pytest.param(("a", "int"), ("a", ["null", "int"]), True, False, id="made-nullable"),
         pytest.param(("a", ["null", "int"]), ("a", "int"), False, True, id="no-longer-nullable"),
-        pytest.param(
-            ("a", decimal(18, 2)), ("a", decimal(18, 4)), False, False, id="other-scale"
-        ),
+        pytest.param(("a", decimal(18, 2)), ("a", decimal(18, 4)), False, False, id="other-scale"),
         pytest.param(("a", decimal(18, 2)), ("a", "bytes"), False, False, id="decimal-to-bytes"),
         pytest.param(
             ("a", {"type": "long", "logicalType": "timestamp-millis"}),
@@ -235,7 +233,9 @@ LEAVES: list[Any] = [
 @st.composite
 def types(draw: st.DrawFn, depth: int = 2) -> Any:
     """A type: a leaf, an enum, a fixed, a container, a nested record or a nullable of these."""
-    kind = draw(st.sampled_from(("leaf", "leaf", "leaf", "enum", "fixed", "array", "map", "record")))
+    kind = draw(
+        st.sampled_from(("leaf", "leaf", "leaf", "enum", "fixed", "array", "map", "record"))
+    )
     schema: Any
     if kind == "leaf" or depth == 0:
         schema = draw(st.sampled_from(LEAVES))
