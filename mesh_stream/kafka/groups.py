@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
@@ -12,30 +13,54 @@ from mesh_stream.kafka.topics import SECONDS
 Partition = tuple[str, int]
 """(topic, partition)."""
 
+STABLE_SECONDS = 20.0
+"""Longer than a worker's transaction may stay undecided after the worker was killed."""
+_AGAIN_SECONDS = 0.05
 
-def committed(admin: Admin, group: str, partitions: Iterable[Partition]) -> dict[Partition, int]:
+
+def committed(
+    admin: Admin, group: str, partitions: Iterable[Partition], *, within: float = STABLE_SECONDS
+) -> dict[Partition, int]:
     """The next offset that a group will read; a partition it never committed is left out.
 
+    Offsets that are in a transaction are waited for: whether they count is not decided.
+
+    Args:
+        admin: The broker's client.
+        group: The group.
+        partitions: Which to ask for.
+        within: Seconds to wait for undecided transactions.
+
     Raises:
-        PlatformError: The broker did not answer, or refused; also where a transaction on the
-            group's offsets stayed undecided all that time.
+        PlatformError: The broker did not answer, or refused; or a transaction stayed undecided.
     """
     asked = [TopicPartition(*partition) for partition in partitions]
     if not asked:
         return {}
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            found = _ask(admin, group, asked)
+        except KafkaException as cause:
+            code = code_of(cause)
+            if code == KafkaError.GROUP_ID_NOT_FOUND:
+                return {}
+            if code != KafkaError.UNSTABLE_OFFSET_COMMIT or time.monotonic() > deadline:
+                raise kafka_error(cause, f"read the offsets of group {group}") from cause
+            time.sleep(_AGAIN_SECONDS)
+        else:
+            return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
+
+
+def _ask(admin: Admin, group: str, asked: list[TopicPartition]) -> list[TopicPartition]:
     answers = admin.list_consumer_group_offsets(
         [ConsumerGroupTopicPartitions(group, asked)], require_stable=True, request_timeout=SECONDS
     )
-    try:
-        found = answers[group].result(SECONDS + 1).topic_partitions or []
-    except KafkaException as cause:
-        if code_of(cause) == KafkaError.GROUP_ID_NOT_FOUND:
-            return {}
-        raise kafka_error(cause, f"read the offsets of group {group}") from cause
+    found = answers[group].result(SECONDS + 1).topic_partitions or []
     for tp in found:
         if tp.error is not None:
-            raise kafka_error(tp.error, f"read the offsets of group {group} in {tp.topic}")
-    return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
+            raise KafkaException(tp.error)
+    return list(found)
 
 
 def members(admin: Admin, group: str) -> list[str]:
