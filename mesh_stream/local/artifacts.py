@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -59,7 +60,7 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Where the checked parts stand."""
+    """Where the checked parts stand, and the archives of their classes."""
 
     broker_classpath: tuple[Path, ...]
     registry_jar: Path
@@ -84,51 +85,68 @@ def cache_folder() -> Path:
     return base / "mesh-stream"
 
 
-def install(cache: Path | None = None, lock: Lock | None = None) -> Installation:
-    """Bring whatever of the locked artifacts is not in the cache, whole and right, and unpack it.
-
-    Several processes may call this at once; one downloads, the others wait for it.
+def install() -> Installation:
+    """Bring what the stack runs into the user's cache, unless it is there.
 
     Raises:
         MeshError: The cache's path cannot be used.
         PlatformError: A download failed, or what arrived is not what the lock names.
     """
-    cache = cache_folder() / "java" if cache is None else cache
+    lock, cache = read_lock(), cache_folder() / "java"
+    jars, home = fetch(lock, cache)
+    archives = archive.prepare(cache, repr(lock))
+    return Installation(jars, home / "quarkus-run.jar", archives)
+
+
+def fetch(lock: Lock, cache: Path) -> tuple[tuple[Path, ...], Path]:
+    """Bring whatever of the locked artifacts is not in the cache, whole and right, and unpack it.
+
+    Several processes may call this at once; one downloads, the others wait for it.
+
+    Returns:
+        The broker's jars, and the registry's folder.
+
+    Raises:
+        MeshError: The cache's path cannot be used.
+        PlatformError: A download failed, or what arrived is not what the lock names.
+    """
     if os.pathsep in str(cache):
         raise MeshError(
             f"{cache}: the cache may not have {os.pathsep!r} in its path, which separates the "
             f"entries of a Java class path; choose another with MESH_CACHE"
         )
-    lock = read_lock() if lock is None else lock
+    try:
+        return _fetch(lock, cache)
+    except OSError as error:
+        raise MeshError(
+            f"{cache}: the embedded stack's parts cannot be kept there: {error}; mend it, or "
+            f"choose another cache with MESH_CACHE"
+        ) from error
+
+
+def _fetch(lock: Lock, cache: Path) -> tuple[tuple[Path, ...], Path]:
     cache.mkdir(parents=True, exist_ok=True)
     with locked(cache, within=DOWNLOAD_SECONDS):
         for leftover in cache.glob(f"{PARTIAL}*"):
             shutil.rmtree(leftover)
         home = cache / f"registry-{lock.registry.version}-{lock.registry.sha256[:12]}"
-        missing = [jar for jar in lock.broker if not _whole(cache / jar.filename, jar)]
-        unpack = not _unpacked(home)
-        if missing or unpack:
+        wanted = [jar for jar in lock.broker if not _whole(cache / jar.filename, jar)]
+        if not _unpacked(home):
+            wanted.append(lock.registry)
+        if wanted:
             from mesh_stream.local.download import download
 
-            partial = cache / f"{PARTIAL}{os.getpid()}"
-            partial.mkdir()
-            try:
-                wanted = [*missing, lock.registry] if unpack else missing
-                for artifact, file in download(wanted, partial).items():
+            with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=cache) as partial:
+                for artifact, file in download(wanted, Path(partial)).items():
                     verify(file, artifact)
                     if artifact is not lock.registry:
                         file.replace(cache / artifact.filename)
-                    else:
-                        _unpack(file, partial / "unpacked")
-                        shutil.rmtree(home, ignore_errors=True)
-                        (partial / "unpacked").rename(home)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
-        return Installation(
-            broker_classpath=tuple(cache / jar.filename for jar in lock.broker),
-            registry_jar=home / "quarkus-run.jar",
-            archives=archive.prepare(cache, repr(lock)),
-        )
+                        continue
+                    unpacked = Path(partial) / "unpacked"
+                    _unpack(file, unpacked)
+                    shutil.rmtree(home, ignore_errors=True)
+                    unpacked.rename(home)
+        return tuple(cache / jar.filename for jar in lock.broker), home
 
 
 def verify(file: Path, artifact: Artifact) -> None:

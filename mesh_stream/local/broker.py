@@ -89,7 +89,7 @@ def settings(node: Node, nodes: Sequence[Node], data: Path) -> Mapping[str, str]
         # 9 s would be most of what a restart here takes.
         "broker.session.timeout.ms": "3000",
         "broker.heartbeat.interval.ms": "500",
-        # A dead worker may be missed as soon as its own session says; Kafka allows no less than 6 s.
+        # A dead worker may be missed as soon as its own session says; Kafka's least is 6 s.
         "group.min.session.timeout.ms": "500",
         # How often timed-out transactions are looked for; 10 s would hold up readers needlessly.
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",

@@ -26,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -49,7 +50,7 @@ class Part:
     """One process of the stack: `broker-1` and so on, or `registry`."""
 
     name: str
-    pid: int
+    pid: Annotated[int, msgspec.Meta(ge=1)]
     port: int
 
     def answers(self) -> bool:
@@ -138,7 +139,13 @@ def start(
     data = _absolute(data)
     if brokers is not None and not 1 <= brokers <= MOST_BROKERS:
         raise MeshError(f"{brokers} brokers: expected 1 to {MOST_BROKERS}")
-    data.mkdir(parents=True, exist_ok=True)
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MeshError(
+            f"{data} cannot be the stack's data folder: {error}; choose another with --data or "
+            f"MESH_DATA"
+        ) from error
     with locked(data, within=LOCK_SECONDS):
         if not fresh and (stack := _running(data)):
             _check_brokers(len(stack.brokers), brokers, data)
