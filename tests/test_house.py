@@ -40,7 +40,7 @@ FOREIGN = {
     "jgo": {"local"},
     "psutil": {"local"},
     "click": {"cli"},
-    "httpx": {"kafka"},
+    "httpx": {"kafka", "local"},
 }
 """Library -> the rooms that may import it."""
 
