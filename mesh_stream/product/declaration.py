@@ -21,6 +21,7 @@ from mesh_stream.product.validation import Declared, ShortForm
 
 ID = re.compile(r"[a-z][a-z0-9-]{1,48}")
 TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+_TOPIC_PATTERN = f"^(?!__){TOPIC.pattern}$"
 _VERSION = re.compile(r"(?:0|[1-9][0-9]{0,5})(?:\.(?:0|[1-9][0-9]{0,5})){2}")
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
@@ -76,7 +77,7 @@ def _text(pattern: str) -> WithJsonSchema:
 
 
 Id = Annotated[str, BeforeValidator(_id), _text(f"^{ID.pattern}$")]
-Topic = Annotated[str, BeforeValidator(_topic), _text(f"^(?!__){TOPIC.pattern}$")]
+Topic = Annotated[str, BeforeValidator(_topic), _text(_TOPIC_PATTERN)]
 Version = Annotated[str, BeforeValidator(_version), _text(f"^{_VERSION.pattern}$")]
 Text = Annotated[str, BeforeValidator(_filled), _text(r"\S")]
 FieldName = Annotated[str, BeforeValidator(_field_name), _text(f"^{_FIELD_NAME.pattern}$")]
@@ -273,7 +274,12 @@ _SHORT_FIELD = ShortForm(
     }
 )
 _SHORT_INPUT = ShortForm(
-    {"type": "string", "description": "A raw topic of JSON.", "examples": ["raw.orders"]}
+    {
+        "type": "string",
+        "pattern": _TOPIC_PATTERN,
+        "description": "A raw topic of JSON.",
+        "examples": ["raw.orders"],
+    }
 )
 
 

@@ -95,10 +95,8 @@ class SetRule(ColumnRule):
     rule: Literal["in_set", "not_in_set"] = Field(
         description="in_set: one of the values; not_in_set: none of them.", examples=["in_set"]
     )
-    # Not strict: behind a validator that ran before it, pydantic no longer knows the list for JSON.
-    values: tuple[Scalar, ...] = Field(
-        strict=False, description="The values.", examples=[["EUR", "USD"]]
-    )
+    # Not a tuple: behind a validator that ran before it, pydantic forgets that it reads JSON.
+    values: list[Scalar] = Field(description="The values.", examples=[["EUR", "USD"]])
 
 
 class RegexRule(ColumnRule):

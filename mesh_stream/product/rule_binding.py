@@ -117,7 +117,7 @@ def _check(item: InlineRule) -> Check:
         case BetweenRule():
             return Between(item.min, item.max, item.strict_min, item.strict_max)
         case SetRule():
-            return InSet(item.values, negated=item.rule == "not_in_set")
+            return InSet(tuple(item.values), negated=item.rule == "not_in_set")
         case RegexRule():
             return MatchesRegex(item.regex, negated=item.rule == "not_match_regex")
         case LengthRule():

@@ -75,7 +75,7 @@ def validated(document: Document, model: type[Model]) -> Model:
         # no text into a number behind the author's back.
         return model.model_validate_json(json.dumps(document.data), strict=True)
     except ValidationError as cause:
-        faults = [_fault(document, model, error) for error in cause.errors(include_url=False)]
+        faults = [_fault(document, model, error) for error in _errors(cause)]
         raise DeclarationError(faults) from cause
 
 
@@ -111,7 +111,7 @@ def salvaged(document: Document, model: type[Model]) -> Salvaged[Model]:
         faults = cause.faults
         if not isinstance(cause.__cause__, ValidationError):
             return Salvaged(None, faults)
-        errors = cause.__cause__.errors(include_url=False)
+        errors = _errors(cause.__cause__)
     data = copy.deepcopy(document.data)
     broken: set[tuple[str | int, ...]] = set()
     for error in errors:
@@ -160,6 +160,15 @@ _KINDS = {
     "too_short": "at least one entry",
     "union_tag_not_found": "the path of a file, or a mapping with the key rule",
 }
+
+
+def _errors(cause: ValidationError) -> list[Mapping[str, Any]]:
+    """Returns pydantic's errors, but that a list is too short once its faulty entries are gone."""
+    return [
+        error
+        for error in cause.errors(include_url=False)
+        if error["type"] != "too_short" or not error["input"]
+    ]
 
 
 def _fault(document: Document, model: type[BaseModel], error: Mapping[str, Any]) -> Fault:
