@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import ConsumerGroupDescription
 
 from mesh_stream.kafka.client import Admin, code_of, kafka_error
 from mesh_stream.kafka.topics import SECONDS
@@ -16,6 +18,15 @@ Partition = tuple[str, int]
 STABLE_SECONDS = 20.0
 """Longer than a worker's transaction may stay undecided after the worker was killed."""
 _AGAIN_SECONDS = 0.05
+_UNDECIDED = frozenset(
+    {
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    }
+)
+_Answer = TypeVar("_Answer")
 
 
 def committed(
@@ -37,19 +48,25 @@ def committed(
     asked = [TopicPartition(*partition) for partition in partitions]
     if not asked:
         return {}
+    try:
+        found = _decided(lambda: _ask(admin, group, asked), within)
+    except KafkaException as cause:
+        if code_of(cause) == KafkaError.GROUP_ID_NOT_FOUND:
+            return {}
+        raise kafka_error(cause, f"read the offsets of group {group}") from cause
+    return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
+
+
+def _decided(ask: Callable[[], _Answer], within: float) -> _Answer:
+    """Ask until the group's coordinator can say; on a broker just started it is not elected yet."""
     deadline = time.monotonic() + within
     while True:
         try:
-            found = _ask(admin, group, asked)
+            return ask()
         except KafkaException as cause:
-            code = code_of(cause)
-            if code == KafkaError.GROUP_ID_NOT_FOUND:
-                return {}
-            if code != KafkaError.UNSTABLE_OFFSET_COMMIT or time.monotonic() > deadline:
-                raise kafka_error(cause, f"read the offsets of group {group}") from cause
+            if code_of(cause) not in _UNDECIDED or time.monotonic() > deadline:
+                raise
             time.sleep(_AGAIN_SECONDS)
-        else:
-            return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
 
 
 def _ask(admin: Admin, group: str, asked: list[TopicPartition]) -> list[TopicPartition]:
@@ -69,9 +86,13 @@ def members(admin: Admin, group: str) -> list[str]:
     Raises:
         PlatformError: The broker did not answer, or refused.
     """
-    described = admin.describe_consumer_groups([group], request_timeout=SECONDS)
+
+    def ask() -> ConsumerGroupDescription:
+        described = admin.describe_consumer_groups([group], request_timeout=SECONDS)
+        return described[group].result(SECONDS + 1)
+
     try:
-        found = described[group].result(SECONDS + 1)
+        found = _decided(ask, STABLE_SECONDS)
     except KafkaException as cause:
         if code_of(cause) == KafkaError.GROUP_ID_NOT_FOUND:
             return []
