@@ -89,7 +89,8 @@ def members(admin: Admin, group: str) -> list[str]:
 
     def ask() -> ConsumerGroupDescription:
         described = admin.describe_consumer_groups([group], request_timeout=SECONDS)
-        return described[group].result(SECONDS + 1)
+        answer: ConsumerGroupDescription = described[group].result(SECONDS + 1)
+        return answer
 
     try:
         found = _decided(ask, STABLE_SECONDS)
