@@ -98,9 +98,9 @@ def worker(
     from mesh_stream.freshness.metrics import ProductMetrics
     from mesh_stream.kafka.registry import SchemaRegistry
     from mesh_stream.product.loader import load_mesh
+    from mesh_stream.runtime.pace import Pace
     from mesh_stream.runtime.slot import run_slot
     from mesh_stream.runtime.supervisor import CRASHED
-    from mesh_stream.runtime.worker import Pace
 
     log_to_stderr(verbose=not quiet)
     if tied:

@@ -19,9 +19,10 @@ from mesh_stream.kafka.registry import SchemaRegistry
 from mesh_stream.pipeline.deadletter import Provenance
 from mesh_stream.pipeline.pipeline import Pipeline
 from mesh_stream.product.product import Product
+from mesh_stream.runtime.pace import Pace
 from mesh_stream.runtime.report import Witness
 from mesh_stream.runtime.transaction import Transaction
-from mesh_stream.runtime.worker import Pace, Worker
+from mesh_stream.runtime.worker import Worker
 from mesh_stream.settings import Settings
 
 log = logging.getLogger(__name__)

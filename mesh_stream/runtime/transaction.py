@@ -35,17 +35,39 @@ FULL_QUEUE_SECONDS = 10.0
 
 _FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001
 
+_EXPELLED = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID)
+_REGROUPED = (KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS)
+
 
 class TransactionError(MeshError):
-    """A transaction came to no commit."""
+    """A transaction came to no commit.
+
+    Attributes:
+        doing: What failed, to follow "cannot".
+        error: Why.
+    """
 
     def __init__(self, doing: str, error: KafkaError) -> None:
         super().__init__(f"{doing}: {error.name()}: {error.str()}")
+        self.doing = doing
         self.error = error
 
 
 class AbortNeededError(TransactionError):
-    """The transaction must be aborted; the producer stays good."""
+    """The transaction must be aborted; the producer stays good.
+
+    Attributes:
+        expelled: The consumer group has given this worker up; another may read its partitions.
+        regrouped: The group has moved on, with this worker or without it: nothing is out of order.
+    """
+
+    @property
+    def expelled(self) -> bool:  # noqa: D102 - an attribute, told above
+        return self.error.code() in _EXPELLED
+
+    @property
+    def regrouped(self) -> bool:  # noqa: D102 - the same
+        return self.error.code() in _EXPELLED + _REGROUPED
 
 
 class ProducerLostError(TransactionError):
@@ -75,6 +97,8 @@ class Transaction:
         self._producer: Producer | None = None
         self._failed_delivery: KafkaError | None = None
         self.is_open = False
+        self.timeout = float(settings["transaction.timeout.ms"]) / 1000
+        """Seconds after which the coordinator aborts an open transaction."""
 
     def ready(self, *, within: float) -> None:
         """Have a producer: a new one ends whatever its predecessor left open.
@@ -152,8 +176,8 @@ class Transaction:
 
     def serve(self) -> None:
         """Let the producer report failed deliveries; costs nothing where there are none."""
-        if self._producer is not None:
-            self._producer.poll(0)
+        if (producer := self._producer) is not None:
+            self._call("produce", lambda: producer.poll(0))
 
     def commit(self, offsets: list[TopicPartition], group_metadata: Any) -> None:
         """Commit the transaction together with the input's offsets.
@@ -193,8 +217,8 @@ class Transaction:
         self.is_open = False
         producer, self._producer = self._producer, None
         if producer is not None:
+            # Not polled any more: a client with a fatal error raises it from there again.
             producer.purge(in_queue=True, in_flight=True, blocking=False)
-            producer.poll(0)
 
     def _new_producer(self, within: float) -> Producer:
         producer = Producer({**self._settings, "on_delivery": self._on_delivery})

@@ -12,6 +12,7 @@ either all of it or not yet read. Invariants:
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,14 +20,16 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from mesh_stream.errors import BrokerError, FencedError, MeshError
+from mesh_stream.errors import BrokerError, MeshError
 from mesh_stream.kafka.client import kafka_error
 from mesh_stream.pipeline.deadletter import Provenance, dead_letter_headers
 from mesh_stream.pipeline.pipeline import Interrupted, Pipeline
 from mesh_stream.pipeline.record import Outcome, where
 from mesh_stream.product.product import Product
-from mesh_stream.runtime.partitions import Partitions, consumer_fault
+from mesh_stream.runtime.pace import FIRST_BATCH, Pace, next_batch
+from mesh_stream.runtime.partitions import Partitions, consumer_fault, names
 from mesh_stream.runtime.report import Committed, Ending, Witness, WorkerState
+from mesh_stream.runtime.setbacks import Setbacks
 from mesh_stream.runtime.transaction import (
     AbortNeededError,
     ProducerLostError,
@@ -36,34 +39,12 @@ from mesh_stream.runtime.transaction import (
 
 log = logging.getLogger(__name__)
 
-# A batch bounds what one turn holds in memory and how late a stop or a commit can be.
-BATCH_RECORDS = 2_000
 # `consume` waits for a whole batch or this long: the latency that a low rate pays.
 BATCH_SECONDS = 0.01
 # With nothing to do, one record ends the wait at once.
 IDLE_SECONDS = 0.1
 # How often held partitions, lag and life are looked after.
 LOOK_SECONDS = 0.5
-# Two fencings within this time are a second process with our transactional id, not a slow batch.
-FENCED_AGAIN_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """When to commit, and how long to bear a fault. All in seconds.
-
-    Attributes:
-        busiest: Age at which a transaction is committed while input is waiting.
-        calmest: Age at which it is committed when all input has been read: a commit costs
-            throughput only where there is more to do.
-        patience: How long a platform fault may last before the worker stops.
-        backoff: First wait before a held-back partition is tried again; doubles up to 30 s.
-    """
-
-    busiest: float = 0.1
-    calmest: float = 0.01
-    patience: float = 300.0
-    backoff: float = 0.5
 
 
 @dataclass(slots=True)
@@ -107,19 +88,20 @@ class Worker:
         self._transaction = transaction
         self._witness = witness
         self._pace = pace
-        self._partitions = Partitions(product.name, consumer, stopping=lambda: self._stopping)
+        self._stop = threading.Event()
+        self._partitions = Partitions(product.name, consumer, stopping=self._stop.is_set)
         self._open: _Open | None = None
         self._unknown: _Open | None = None
+        self._batch = FIRST_BATCH
         self._caught_up = True
         self._must_rewind = False
-        self._stopping = False
+        self._setbacks = Setbacks(product.name, pace, transaction.timeout)
         self._failure: MeshError | None = None
-        self._fenced_at = float("-inf")
         self._next_look = 0.0
 
     def stop(self) -> None:
-        """Ask the loop to end: commit what is open, leave the group. Safe from a signal handler."""
-        self._stopping = True
+        """Ask the loop to end: commit what is open, leave the group. Safe from any thread."""
+        self._stop.set()
 
     def run(self) -> None:
         """Run until asked to stop.
@@ -139,7 +121,7 @@ class Worker:
             on_lost=self._on_lost,
         )
         try:
-            while not self._stopping:
+            while not self._stop.is_set():
                 self._turn()
             self._witness.state(WorkerState.STOPPING)
             self._commit()
@@ -156,7 +138,7 @@ class Worker:
         try:
             # 1. Poll. Assignments change in here, by the callbacks below.
             records, events = self._poll()
-            if self._failure is not None:
+            if self._failure is not None and not self._stop.is_set():
                 raise self._failure
             if self._must_rewind:
                 self._rewind()
@@ -165,11 +147,16 @@ class Worker:
             runs = self._partitions.accept(records)
             if runs:
                 self._begin()
-            for (topic, number), run in runs.items():
-                # 3. Pipeline: facts, filtered, rejected; a platform fault holds the partition.
-                outcome = self._process(topic, number, run)
-                # 4. Produce, into the open transaction.
-                self._produce(topic, outcome)
+            began = time.monotonic()
+            try:
+                for (topic, number), run in runs.items():
+                    # 3. Pipeline: facts, filtered, rejected; a platform fault holds the partition.
+                    outcome = self._process(topic, number, run)
+                    # 4. Produce, into the open transaction.
+                    self._produce(topic, outcome)
+            finally:
+                took = time.monotonic() - began
+                self._batch = next_batch(self._batch, got=len(records), took=took)
             for event in events:
                 self._heed(event)
             self._transaction.serve()
@@ -178,9 +165,7 @@ class Worker:
                 self._commit()
             self._look_after()
         except AbortNeededError as error:
-            log.warning("%s: transaction aborted, reading again: %s", self._product.name, error)
-            self._abandon(Ending.ABORTED)
-            self._must_rewind = True
+            self._step_back(error)
         except ProducerLostError as error:
             self._lose_producer(error)
 
@@ -191,10 +176,10 @@ class Worker:
                 first = self._consumer.poll(IDLE_SECONDS)
                 batch = [] if first is None else [first]
             else:
-                batch = self._consumer.consume(BATCH_RECORDS, BATCH_SECONDS)
+                batch = self._consumer.consume(self._batch, BATCH_SECONDS)
         except KafkaException as error:
             raise kafka_error(error.args[0], "read the input") from error
-        self._caught_up = len(batch) < BATCH_RECORDS
+        self._caught_up = len(batch) < self._batch
         events = [message for message in batch if message.error() is not None]
         if events:
             batch = [message for message in batch if message.error() is None]
@@ -203,9 +188,24 @@ class Worker:
     def _begin(self) -> None:
         if self._open is not None:
             return
+        membership = self._membership()
         self._transaction.begin()
         # Taken now, before another assignment can come: see `Transaction.commit`.
-        self._open = _Open(self._consumer.consumer_group_metadata(), time.monotonic())
+        self._open = _Open(membership, time.monotonic())
+
+    def _membership(self) -> Any:
+        """The group's metadata of now, which fences what is committed with it.
+
+        Raises:
+            AbortNeededError: The group has given us up, and `_on_lost` is yet to tell. Metadata
+                without a member may pass for a commit from outside the group, which no broker
+                fences (KIP-447).
+        """
+        metadata = self._consumer.consumer_group_metadata()
+        if not self._consumer.memberid():
+            unknown = KafkaError(KafkaError.UNKNOWN_MEMBER_ID, "not a member of the group now")
+            raise AbortNeededError("begin the transaction", unknown)
+        return metadata
 
     def _process(self, topic: str, number: int, run: list[Message]) -> Outcome:
         outcome = Outcome()
@@ -258,6 +258,7 @@ class Worker:
             raise
         self._open = None
         self._partitions.moved.clear()
+        self._setbacks.clear()
         self._tell_committed(transaction)
 
     def _tell_committed(self, transaction: _Open) -> None:
@@ -276,31 +277,28 @@ class Worker:
         self._transaction.abort()
         self._witness.ended(ending)
 
-    def _lose_producer(self, error: ProducerLostError) -> None:
-        """Go on with a new producer; give way where another process has this slot's id.
+    def _step_back(self, error: AbortNeededError) -> None:
+        """Abort, and read again."""
+        log.warning("%s: transaction aborted, reading again: %s", self._product.name, error)
+        self._abandon(Ending.ZOMBIE_ABORTED if error.expelled else Ending.ABORTED)
+        self._must_rewind = True
+        self._setbacks.aborted(error)
 
-        A fenced producer cannot know whether the coordinator ended a transaction that took too long
-        or another process started with the same id. One new producer is right in the first case; a
-        second fencing soon after is the second case, in which two processes would fence each other
-        for ever.
-        """
+    def _lose_producer(self, error: ProducerLostError) -> None:
+        """Read again, with a new producer."""
         log.warning("%s: producer lost, making another: %s", self._product.name, error)
+        lost = self._open or self._unknown
         if self._open is not None:
             self._open = None
             self._witness.ended(Ending.ABORTED)
-        if error.fenced:
-            now = time.monotonic()
-            if now - self._fenced_at < FENCED_AGAIN_SECONDS:
-                raise FencedError(
-                    f"{self._product.name}: fenced twice in {FENCED_AGAIN_SECONDS:.0f} s: another "
-                    f"process runs the same slot; give every process slots of its own "
-                    f"(`--first-slot`), then start this one again"
-                ) from error
-            self._fenced_at = now
         self._must_rewind = True
+        self._setbacks.lost(error, age=time.monotonic() - lost.began if lost else 0.0)
 
     def _rewind(self) -> None:
         """Read again from the committed offsets, which also tell how an unknown commit ended."""
+        if self._setbacks:
+            self._witness.state(WorkerState.PAUSED)
+            self._setbacks.bear(self._stop)
         if not self._partitions.positions:
             # Nothing is ours, so nothing is ours to end: another worker may be at it.
             self._must_rewind = False
@@ -323,10 +321,7 @@ class Worker:
         assert error is not None
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's public code
             topic, number, offset = event.topic(), event.partition(), event.offset()
-            assert topic is not None
-            assert number is not None
-            assert offset is not None
-            if self._partitions.reached_end(topic, number, offset):
+            if self._partitions.reached_end(topic, number, offset):  # type: ignore[arg-type]  # it has all
                 self._begin()
             return
         fault = consumer_fault(error, self._product.name, where(event))
@@ -346,7 +341,7 @@ class Worker:
             raise fault
         for partition in self._partitions.positions:
             self._witness.lag(*partition, self._partitions.lag(partition))
-        if not self._partitions.held and self._partitions.positions:
+        if self._partitions.positions and not self._partitions.held and not self._setbacks:
             self._witness.state(WorkerState.RUNNING)
         self._witness.progress(time.time())
 
@@ -354,33 +349,41 @@ class Worker:
     # so that it does not depend on how the library carries exceptions through its callbacks.
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:  # noqa: ARG002
-        log.info("%s: assigned %s", self._product.name, _names(assigned))
+        log.info("%s: assigned %s", self._product.name, names(assigned))
         try:
             # First, so that a transaction our predecessor left open does not hide the offsets.
             self._transaction.ready(within=self._pace.patience)
             self._partitions.assign(assigned, within=self._pace.patience)
+            self._renew_membership()
+        except AbortNeededError as error:
+            self._step_back(error)
         except MeshError as error:
             self._failure = error
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:  # noqa: ARG002
         """Commit while the partitions are still ours; the next owner starts after that."""
-        log.info("%s: revoked %s", self._product.name, _names(revoked))
+        log.info("%s: revoked %s", self._product.name, names(revoked))
         try:
+            self._renew_membership()
             self._commit()
         except AbortNeededError as error:
-            log.warning("%s: not committed before a rebalance: %s", self._product.name, error)
-            self._abandon(Ending.ABORTED)
-            self._must_rewind = True
+            self._step_back(error)
         except ProducerLostError as error:
-            try:
-                self._lose_producer(error)
-            except FencedError as fenced:
-                self._failure = fenced
+            self._lose_producer(error)
         self._forget(revoked)
+
+    def _renew_membership(self) -> None:
+        """Go on with an open transaction in the group's new generation.
+
+        Only for a callback that says what is ours in it: whatever is not lost and not yet given up.
+        The generation that the transaction began in is over, and would be refused.
+        """
+        if self._open is not None:
+            self._open.group_metadata = self._membership()
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:  # noqa: ARG002
         """Abort: another worker may own the partitions already."""
-        log.warning("%s: lost %s", self._product.name, _names(lost))
+        log.warning("%s: lost %s", self._product.name, names(lost))
         self._abandon(Ending.ZOMBIE_ABORTED)
         self._must_rewind = True
         self._forget(lost)
@@ -393,7 +396,3 @@ class Worker:
 
 def _millis() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _names(partitions: list[TopicPartition]) -> str:
-    return ", ".join(f"{tp.topic}[{tp.partition}]" for tp in partitions) or "nothing"
