@@ -265,6 +265,11 @@ class Partitions:
                     raise kafka_error(problem, f"{doing} within {within:.0f} s") from error
 
 
+def names(partitions: Iterable[TopicPartition]) -> str:
+    """Partitions as every log line names them; `nothing` where there is none."""
+    return ", ".join(f"{tp.topic}[{tp.partition}]" for tp in partitions) or "nothing"
+
+
 def _passing(problem: KafkaError) -> bool:
     """Whether asking again may help: a time-out, a broker on its way back."""
     return problem.retriable() or problem.code() in (

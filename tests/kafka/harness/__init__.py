@@ -1,0 +1,1 @@
+"""The fault tests' tools: a product, its feed, workers as processes, readers, the verifier."""
