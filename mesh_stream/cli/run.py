@@ -92,42 +92,54 @@ def worker(
     products: str | None,
 ) -> int:
     """Run one slot of one product."""
-    from prometheus_client import CollectorRegistry, start_http_server
-
     from mesh_stream.errors import MeshError
-    from mesh_stream.freshness.metrics import ProductMetrics
-    from mesh_stream.kafka.registry import SchemaRegistry
-    from mesh_stream.product.loader import load_mesh
-    from mesh_stream.runtime.pace import Pace
-    from mesh_stream.runtime.slot import run_slot
     from mesh_stream.runtime.supervisor import CRASHED
 
     log_to_stderr(verbose=not quiet)
     if tied:
         _stop_with_parent()
+    try:
+        _work(name, slot, metrics, products)
+    except (MeshError, click.ClickException):
+        raise
+    except Exception:
+        log.exception("%s slot %d: this should not happen", name, slot)
+        return CRASHED
+    return 0
+
+
+def _work(name: str, slot: int, metrics: str | None, products: str | None) -> None:
+    from prometheus_client import CollectorRegistry, start_http_server
+
+    from mesh_stream.errors import PlatformError
+    from mesh_stream.freshness.metrics import ProductMetrics
+    from mesh_stream.kafka.registry import SchemaRegistry
+    from mesh_stream.product.loader import load_mesh
+    from mesh_stream.runtime.pace import Pace
+    from mesh_stream.runtime.slot import run_slot
+
     settings = settings_of(products)
     (product,) = choose(load_mesh(settings.products), [name], None)
     exported = CollectorRegistry()
     witness = ProductMetrics(product, exported)
     if metrics:
         host, _, port = metrics.rpartition(":")
-        start_http_server(int(port), addr=host, registry=exported)
-    try:
-        with SchemaRegistry(settings, observe=witness.registry_request) as registry:
-            run_slot(
-                product,
-                slot=slot,
-                settings=settings,
-                registry=registry,
-                witness=witness,
-                pace=Pace(),
-            )
-    except MeshError:
-        raise
-    except Exception:
-        log.exception("%s slot %d: this should not happen", name, slot)
-        return CRASHED
-    return 0
+        try:
+            start_http_server(int(port), addr=host, registry=exported)
+        except OSError as error:
+            raise PlatformError(
+                f"cannot serve metrics on {metrics}: {error.strerror}; "
+                f"free the port, or choose others with --metrics-port"
+            ) from error
+    with SchemaRegistry(settings, observe=witness.registry_request) as registry:
+        run_slot(
+            product,
+            slot=slot,
+            settings=settings,
+            registry=registry,
+            witness=witness,
+            pace=Pace(),
+        )
 
 
 def supervisor_of(
