@@ -1,33 +1,36 @@
 """Reading Avro that somebody else wrote, so that no message can crash or swallow a worker.
 
 fastavro trusts its input: a recursive schema plus a few kilobytes overflow the C stack, an array
-of nulls plus seven bytes ask for 2^40 items, and bytes left over are ignored. All three are ruled
-out here: a writer's schema is linted once, on first sight of its id, and every value must be
-consumed to its last byte. After that, memory is bounded by the message's size.
+of nulls plus seven bytes ask for 2^40 items, a megabyte that calls itself a decimal keeps it busy
+for minutes, and bytes left over are ignored. All of it is ruled out here: a writer's schema is
+looked at once, on first sight of its id, every value must be consumed to its last byte, and
+decimals are read by a reader of our own, which does not round either.
 
-Framing: Confluent wire format (0x00, four bytes big-endian schema id, Avro binary), or the header
-form, `__value_schema_id` = 0x01 and a 16-byte GUID, with the bare Avro binary as the value.
+Framing: the header form, `__value_schema_id` = 0x01 and a 16-byte GUID with the bare Avro binary as
+the value; or else the Confluent wire format (0x00, four bytes big-endian schema id, Avro binary).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from io import BytesIO
 from typing import Any, Protocol
 from uuid import UUID
 
 import fastavro
-from fastavro.schema import SchemaParseException
+from fastavro.read import LOGICAL_READERS
 
 from mesh_stream.errors import PayloadError
-from mesh_stream.pipeline.record import Message
+from mesh_stream.pipeline.avro_safety import unsafe
+from mesh_stream.pipeline.avro_values import default_value, exact_decimal, named_types
+from mesh_stream.pipeline.record import Headers, Message
 from mesh_stream.product.compatibility import breaks
 from mesh_stream.product.product import Contract
 
 ID_HEADER = "__value_schema_id"
-MAX_DEPTH = 32
-MAX_FIELDS = 2_000
 
 SchemaId = int | UUID
 
@@ -64,7 +67,9 @@ class AvroReader:
     def __init__(self, writers: WriterSchemas, *, reader: Contract | None) -> None:
         self._writers = writers
         self._contract = reader
-        self._reader = fastavro.parse_schema(dict(reader.schema)) if reader else None
+        self._reader = _parsed(dict(reader.schema)) if reader else None
+        # fastavro hands every record the same list for a field that its writer did not know.
+        self._shares = reader is not None and _has_changeable_default(reader.schema)
         self._known: dict[SchemaId, _Known] = {}
 
     def read(self, value: bytes, message: Message) -> Any:
@@ -76,12 +81,12 @@ class AvroReader:
             PlatformError: The registry could not be asked; nothing is said about the record.
         """
         stream = BytesIO(value)
-        schema_id: SchemaId
-        if value[0] == 0 and len(value) >= 5:
-            schema_id = int.from_bytes(value[1:5], "big")
+        headers = message.headers()
+        # The header first: a bare Avro value may begin with a zero byte too.
+        schema_id: SchemaId | None = _header_id(headers) if headers else None
+        if schema_id is None:
+            schema_id = _prefix_id(value)
             stream.seek(5)
-        else:
-            schema_id = _header_id(message)
         known = self._known.get(schema_id)
         if known is None:
             known = self._learn(schema_id)
@@ -101,7 +106,7 @@ class AvroReader:
                 f"found {len(value) - stream.tell()} bytes after the record of schema {schema_id}",
                 rule="trailing_bytes",
             )
-        return datum
+        return copy.deepcopy(datum) if self._shares else datum
 
     def _learn(self, schema_id: SchemaId) -> _Known:
         schema = self._writers.writer_schema(schema_id)
@@ -117,15 +122,16 @@ class AvroReader:
         return known
 
     def _examine(self, schema_id: SchemaId, schema: Any) -> _Known:
-        if complaint := lint(schema):
+        if complaint := unsafe(schema):
             return _Known(None, f"schema {schema_id} is refused: {complaint}", "unsafe_schema")
         try:
-            parsed = fastavro.parse_schema(schema)
-        except (SchemaParseException, KeyError, TypeError, ValueError) as error:
+            parsed = _parsed(schema)
+            gap = "" if self._contract is None else _unresolvable(schema, self._contract.schema)
+        except Exception as error:  # noqa: BLE001 - what is no schema may fail anywhere
             return _Known(
                 None, f"schema {schema_id} is no Avro ({type(error).__name__})", "unsafe_schema"
             )
-        if self._contract is not None and (gap := _unresolvable(schema, self._contract.schema)):
+        if gap:
             return _Known(
                 None,
                 f"schema {schema_id} cannot be read as the input's contract: {gap}",
@@ -134,122 +140,80 @@ class AvroReader:
         return _Known(parsed)
 
 
-def _header_id(message: Message) -> UUID:
-    ids = [value for name, value in message.headers() or () if name == ID_HEADER]
-    if len(set(ids)) == 1 and ids[0] is not None and len(ids[0]) == 17 and ids[0][0] == 1:
-        return UUID(bytes=ids[0][1:])
-    if ids:
+def _header_id(headers: Headers) -> UUID | None:
+    ids = {value for name, value in headers if name == ID_HEADER}
+    if not ids:
+        return None
+    only = ids.pop()
+    if ids or only is None or len(only) != 17 or only[0] != 1:
         raise PayloadError(
             f"found a `{ID_HEADER}` header that is not one 0x01 and 16 bytes", rule="framing"
         )
-    raise PayloadError(
-        "found no schema id; expected 0x00 and four bytes before the record, "
-        f"or a `{ID_HEADER}` header",
-        rule="framing",
-    )
+    return UUID(bytes=only[1:])
 
 
-def lint(schema: Any) -> str:
-    """Say why a writer's schema is unsafe to decode with; empty where it is safe.
-
-    Unsafe are: a named type inside itself (its depth is the message's to choose), an array whose
-    items can be zero bytes long (their number is the message's to choose), and a schema deeper than
-    `MAX_DEPTH` or with more than `MAX_FIELDS` fields.
-    """
-    try:
-        _measure(schema, _Walk({}, [], 0), "", 0)
-    except _UnsafeError as unsafe:
-        return str(unsafe)
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        return f"it is no Avro schema ({type(error).__name__})"
-    return ""
-
-
-class _UnsafeError(Exception):
-    pass
-
-
-@dataclass(slots=True)
-class _Walk:
-    sizes: dict[str, int]
-    open_names: list[str]
-    fields: int
-
-
-_ZERO_SIZE = {"null": 0}
-_PRIMITIVES = {
-    "null": 0, "boolean": 1, "int": 1, "long": 1, "float": 4, "double": 8, "bytes": 1, "string": 1,
-}  # fmt: skip
-
-
-def _measure(schema: Any, walk: _Walk, namespace: str, depth: int) -> int:
-    """The fewest bytes a value of the schema takes (Avro specification, binary encoding)."""
-    if depth > MAX_DEPTH:
-        raise _UnsafeError(f"it is nested deeper than {MAX_DEPTH}")
-    if isinstance(schema, list):
-        # A union writes its branch's index first, so that it is never empty.
-        return 1 + min([_measure(branch, walk, namespace, depth + 1) for branch in schema] or [0])
-    if isinstance(schema, str):
-        if schema in _PRIMITIVES:
-            return _PRIMITIVES[schema]
-        return _named(schema, walk, namespace)
-    kind = schema["type"]
-    if isinstance(kind, (dict, list)):
-        return _measure(kind, walk, namespace, depth + 1)
-    match kind:
-        case "array":
-            if _measure(schema["items"], walk, namespace, depth + 1) == 0:
-                raise _UnsafeError("it has an array of items that take no bytes")
-            return 1
-        case "map":
-            _measure(schema["values"], walk, namespace, depth + 1)
-            return 1
-        case "record" | "error":
-            return _record(schema, walk, namespace, depth)
-        case "enum" | "fixed":
-            size = schema["size"] if kind == "fixed" else 1
-            walk.sizes[_full_name(schema, namespace)] = size
-            return int(size)
-        case _:
-            return _measure(kind, walk, namespace, depth + 1)
-
-
-def _record(schema: Mapping[str, Any], walk: _Walk, namespace: str, depth: int) -> int:
-    name = _full_name(schema, namespace)
-    inner = name.rpartition(".")[0]
-    walk.open_names.append(name)
-    size = 0
-    for field in schema["fields"]:
-        walk.fields += 1
-        if walk.fields > MAX_FIELDS:
-            raise _UnsafeError(f"it has more than {MAX_FIELDS} fields")
-        size += _measure(field["type"], walk, inner, depth + 1)
-    walk.open_names.pop()
-    walk.sizes[name] = size
-    return size
-
-
-def _named(name: str, walk: _Walk, namespace: str) -> int:
-    full = name if "." in name or not namespace else f"{namespace}.{name}"
-    for candidate in (full, name):
-        if candidate in walk.open_names:
-            raise _UnsafeError(f"the type {candidate} contains itself")
-        if candidate in walk.sizes:
-            return walk.sizes[candidate]
-    raise _UnsafeError(f"the type {name} is not defined")
-
-
-def _full_name(schema: Mapping[str, Any], namespace: str) -> str:
-    name: str = schema["name"]
-    if "." in name:
-        return name
-    space = schema.get("namespace", namespace)
-    return f"{space}.{name}" if space else name
-
-
-Compatible = Callable[[Any, Any], list[str]]
+def _prefix_id(value: bytes) -> int:
+    if value[0] != 0 or len(value) < 5:
+        raise PayloadError(
+            "found no schema id; expected 0x00 and four bytes before the record, "
+            f"or a `{ID_HEADER}` header",
+            rule="framing",
+        )
+    return int.from_bytes(value[1:5], "big")
 
 
 def _unresolvable(writer: Any, reader: Any) -> str:
     """Why data of the writer's schema cannot be resolved to the reader's; empty where it can."""
     return "; ".join(f"{gap.field}: {gap.change}" for gap in breaks(reader, [writer], "BACKWARD"))
+
+
+EXACT = "mesh-exact-decimal"
+
+
+def _parsed(schema: Any) -> Any:
+    """The schema as fastavro reads with it: exact decimals, defaults as the values they mean."""
+    parsed: Any = fastavro.parse_schema(schema, _force=True)
+    names = named_types(schema)
+    for part in _parts(parsed):
+        for field in part.get("fields", ()):
+            if "default" in field:
+                field["default"] = default_value(field["type"], field["default"], names)
+    for part in _parts(parsed):
+        if part.get("logicalType") == "decimal":
+            # Without digits it is no decimal, by the specification, but plain bytes.
+            part["logicalType"] = EXACT if part.get("precision") else None
+    return parsed
+
+
+def _parts(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every type of a parsed schema that is written as a mapping."""
+    if isinstance(schema, list):
+        for branch in schema:
+            yield from _parts(branch)
+    elif isinstance(schema, dict):
+        yield schema
+        for key in ("type", "items", "values"):
+            yield from _parts(schema.get(key))
+        for field in schema.get("fields", ()):
+            yield from _parts(field["type"])
+
+
+def _read_decimal(data: bytes, writer_schema: Any = None, _reader_schema: Any = None) -> Decimal:
+    """The decimal as it was written; ValueError where it has more digits than its type.
+
+    Digits are counted before they are made: that takes time by the square of their number.
+    """
+    unscaled = int.from_bytes(data, "big", signed=True)
+    limit = 10 ** writer_schema["precision"]
+    if not -limit < unscaled < limit:
+        raise ValueError
+    return exact_decimal(unscaled, writer_schema.get("scale", 0))
+
+
+# Under a name of its own: fastavro's reader of `decimal` stays as it is for everybody else.
+LOGICAL_READERS[f"bytes-{EXACT}"] = LOGICAL_READERS[f"fixed-{EXACT}"] = _read_decimal
+
+
+def _has_changeable_default(schema: Any) -> bool:
+    fields = [field for part in _parts(schema) for field in part.get("fields", ())]
+    return any(isinstance(field.get("default"), list | dict) for field in fields)

@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from mesh_stream.errors import CodeError
-from mesh_stream.pipeline.avro_values import default_value, exact_decimal
+from mesh_stream.pipeline.avro_values import default_value, exact_decimal, named_types
 from mesh_stream.pipeline.avro_writer import (
     SCOPE,
     Writer,
@@ -54,44 +54,30 @@ class MisfitError(Exception):
         return MisfitError(self.found, self.expected, f"{outer}{joint}{self.place}")
 
 
-def conform_to(schema: Any, names: dict[str, Conform] | None = None) -> Conform:
-    """Compile an Avro type, linted, into a function that holds values against it.
+def conform_to(schema: Any) -> Conform:
+    """Compile an Avro schema, linted, into a function that holds values against it."""
+    return _compile(schema, named_types(schema))
 
-    Args:
-        schema: The type.
-        names: Named types that were defined before, by every name they go by.
-    """
-    known = {} if names is None else names
+
+def _compile(schema: Any, names: Mapping[str, Any]) -> Conform:
     if isinstance(schema, list):
-        return _union(schema, known)
-    if isinstance(schema, str) and schema in known:
-        return known[schema]
+        return _union(schema, names)
     kind = schema if isinstance(schema, str) else schema["type"]
     match kind:
         case dict() | list():
-            return conform_to(kind, known)
+            return _compile(kind, names)
         case "record":
-            conform = _record(schema, known)
+            return _record(schema, names)
+        case "array":
+            return _array(_compile(schema["items"], names), in_words(schema))
+        case "map":
+            return _map(_compile(schema["values"], names), in_words(schema))
         case "null":
             return _null
-        case "array":
-            return _array(conform_to(schema["items"], known), in_words(schema))
-        case "map":
-            return _map(conform_to(schema["values"], known), in_words(schema))
-        case str() if kind in known:
-            return known[kind]
+        case str() if kind in names:
+            return _compile(names[kind], names)
         case _:
-            conform = _leaf(schema)
-    if isinstance(schema, dict) and "name" in schema:
-        known |= dict.fromkeys(_names_of(schema), conform)
-    return conform
-
-
-def _names_of(schema: Mapping[str, Any]) -> set[str]:
-    """What a named type may be called by; the lint knows that no two share a name."""
-    name = str(schema["name"])
-    space = schema.get("namespace")
-    return {name, name.rpartition(".")[2], f"{space}.{name}" if space else name}
+            return _leaf(schema)
 
 
 def _leaf(schema: Any) -> Conform:
@@ -123,12 +109,14 @@ def _null(value: Any) -> None:
         raise MisfitError(_found(value, None), "null")
 
 
-def _record(schema: Mapping[str, Any], names: dict[str, Conform]) -> Conform:
+def _record(schema: Mapping[str, Any], names: Mapping[str, Any]) -> Conform:
     fields = [
         (
             field["name"],
-            conform_to(field["type"], names),
-            default_value(field["type"], field["default"]) if "default" in field else _NO_DEFAULT,
+            _compile(field["type"], names),
+            default_value(field["type"], field["default"], names)
+            if "default" in field
+            else _NO_DEFAULT,
             in_words(field["type"]),
         )
         for field in schema["fields"]
@@ -166,9 +154,9 @@ def _record(schema: Mapping[str, Any], names: dict[str, Conform]) -> Conform:
     return conform
 
 
-def _union(schema: Sequence[Any], names: dict[str, Conform]) -> Conform:
+def _union(schema: Sequence[Any], names: Mapping[str, Any]) -> Conform:
     nullable = "null" in schema
-    parts = [conform_to(branch, names) for branch in schema if branch != "null"]
+    parts = [_compile(branch, names) for branch in schema if branch != "null"]
 
     def conform(value: Any) -> Any:
         if value is None and nullable:

@@ -16,7 +16,7 @@ from typing import Any
 import fastavro
 
 from mesh_stream.errors import ContractError
-from mesh_stream.pipeline.avro_values import default_value
+from mesh_stream.pipeline.avro_values import default_value, named_types
 from mesh_stream.pipeline.avro_writer import SCOPE, Writer, millis
 from mesh_stream.pipeline.conform import Conform, MisfitError, conform_to
 from mesh_stream.pipeline.record import Fact, Message
@@ -51,8 +51,9 @@ def compile_encode(
         "_too_large": _too_large,
     }
     writer = Writer()
+    named = named_types(contract.schema)
     flat = all(
-        writer.add_field(field["name"], field["type"], _source_of(field, shape, names))
+        writer.add_field(field["name"], field["type"], _source_of(field, shape, names, named))
         for field in contract.schema["fields"]
     )
     if flat:
@@ -89,12 +90,14 @@ def compile_encode(
     return encode
 
 
-def _source_of(field: Mapping[str, Any], shape: Shape, names: dict[str, Any]) -> str:
+def _source_of(
+    field: Mapping[str, Any], shape: Shape, names: dict[str, Any], named: Mapping[str, Any]
+) -> str:
     """Source of a field's value, its default included."""
     if "default" not in field:
         return shape.value(field["name"])
     default = f"_d{len(names)}"
-    names[default] = default_value(field["type"], field["default"])
+    names[default] = default_value(field["type"], field["default"], named)
     return shape.value(field["name"], default=default)
 
 

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import msgspec
 
-from mesh_stream.pipeline.avro_values import default_value
+from mesh_stream.pipeline.avro_values import default_value, named_types
 from mesh_stream.product.product import Contract
 
 _PYTHON_TYPES: Mapping[str, Any] = {
@@ -45,37 +45,32 @@ _PYTHON_TYPES: Mapping[str, Any] = {
 
 def contract_type(contract: Contract) -> Any:
     """The type of a record that is published as it comes."""
-    return _type_of(contract.schema, {})
+    return _type_of(contract.schema, named_types(contract.schema))
 
 
-def _type_of(schema: Any, names: dict[str, Any]) -> Any:
+def _type_of(schema: Any, names: Mapping[str, Any]) -> Any:
     if isinstance(schema, list):
         return _union(schema, names)
     if isinstance(schema, str):
-        return names[schema] if schema in names else _PYTHON_TYPES[schema]
+        return _type_of(names[schema], names) if schema in names else _PYTHON_TYPES[schema]
     logical = schema.get("logicalType")
     kind = schema["type"]
-    found: Any
     match kind:
         case _ if logical in _PYTHON_TYPES:
-            found = _PYTHON_TYPES[logical]
+            return _PYTHON_TYPES[logical]
         case "array":
             return list[_type_of(schema["items"], names)]  # type: ignore[misc]  # a computed type
         case "map":
             return dict[str, _type_of(schema["values"], names)]  # type: ignore[misc]  # the same
         case "record":
-            found = _record(schema, names)
+            return _record(schema, names)
         case str() if kind in _PYTHON_TYPES:
-            found = _PYTHON_TYPES[kind]
+            return _PYTHON_TYPES[kind]
         case _:
             return _type_of(kind, names)
-    if "name" in schema:
-        name, space = schema["name"], schema.get("namespace")
-        names |= {name: found, name.rpartition(".")[2]: found, f"{space}.{name}": found}
-    return found
 
 
-def _union(schema: list[Any], names: dict[str, Any]) -> Any:
+def _union(schema: list[Any], names: Mapping[str, Any]) -> Any:
     union: Any = None
     for position, branch in enumerate(schema):
         kind = _type_of(branch, names)
@@ -88,7 +83,7 @@ def _union(schema: list[Any], names: dict[str, Any]) -> Any:
     return union
 
 
-def _record(schema: Mapping[str, Any], names: dict[str, Any]) -> Any:
+def _record(schema: Mapping[str, Any], names: Mapping[str, Any]) -> Any:
     fields: list[Any] = []
     rename: dict[str, str] = {}
     taken = {field["name"] for field in schema["fields"]}
@@ -101,7 +96,7 @@ def _record(schema: Mapping[str, Any], names: dict[str, Any]) -> Any:
             attribute = f"{attribute}_"
         rename[attribute] = name
         if "default" in field:
-            value = default_value(field["type"], field["default"])
+            value = default_value(field["type"], field["default"], names)
             if isinstance(value, list | dict):
                 # Each record gets one of its own.
                 value = msgspec.field(default_factory=partial(copy.deepcopy, value))

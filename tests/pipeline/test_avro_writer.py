@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mesh_stream.product.avro_lint import lint
@@ -140,22 +140,12 @@ def test_a_flat_fact_is_the_same_bytes_as_fastavro_writes(
 ) -> None:
     facts, record = case
 
-    fact = encode(facts, record, schema_id=0x01020304)
+    with pytest.MonkeyPatch.context() as patch:
+        # Nothing may be left to fastavro, or it would be compared with itself.
+        patch.setattr("mesh_stream.pipeline.encode._fastavro_writer", None)
+        fact = encode(facts, record, schema_id=0x01020304)
 
     assert fact.value == b"\x00\x01\x02\x03\x04" + by_fastavro(facts, record)
-
-
-def test_no_flat_type_is_left_to_fastavro(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the property above would compare fastavro with itself."""
-    monkeypatch.setattr("mesh_stream.pipeline.encode._fastavro_writer", None)
-
-    @given(contracts_with_records())
-    def flat(case: tuple[Contract, dict[str, Any]]) -> None:
-        encode(*case)
-
-    flat()
-    with pytest.raises(TypeError):
-        encode(contract(a={"type": "array", "items": "string"}), {"a": []})
 
 
 LINE_RECORDS = st.fixed_dictionaries(
@@ -211,14 +201,12 @@ def test_a_fixed_decimal_comes_back_as_it_was_negative_zero_included(unscaled: i
     }
 
 
-def test_every_type_above_is_one_that_a_contract_may_have() -> None:
+@settings(max_examples=30)
+@given(contracts_with_records())
+def test_every_type_above_is_one_that_a_contract_may_have(
+    case: tuple[Contract, dict[str, Any]],
+) -> None:
     """The lint at load decides; what it refuses needs no writer."""
+    problems = lint(dict(case[0].schema))
 
-    @given(contracts_with_records())
-    def sound(case: tuple[Contract, dict[str, Any]]) -> None:
-        problems = [
-            problem for problem in lint(dict(case[0].schema)) if "somebodys" not in problem.found
-        ]
-        assert problems == []
-
-    sound()
+    assert [problem for problem in problems if "somebodys" not in problem.found] == []
