@@ -123,11 +123,11 @@ def _bar(total: int) -> Iterator[Callable[[int], None]]:
         console.print("downloaded")
         return
     columns = (
-        TextColumn("downloading the embedded broker and registry, once"),
-        BarColumn(),
+        TextColumn("downloading, this once"),
+        BarColumn(bar_width=None),
         DownloadColumn(),
         TransferSpeedColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, expand=True) as progress:
         task = progress.add_task("", total=total)
         yield lambda count: progress.advance(task, count)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -56,7 +57,7 @@ class Row:
     def newest(self, now: float) -> str:
         """The age of its newest fact."""
         newest = self.figures.newest_event
-        return f"{max(0.0, now - newest):.1f} s" if newest else "none yet"
+        return f"{max(0.0, now - newest):.1f} s" if newest else "-"
 
     def runs(self) -> bool:
         """Whether all of its workers have their partitions and read."""
@@ -110,11 +111,14 @@ class _Lines:
 
 def table(rows: Mapping[str, Row], feed: str, *, now: float) -> Group:
     """All products, and what is rejected, as a table."""
-    grid = Table(title=feed, title_justify="left", title_style="dim", expand=False)
-    grid.add_column("product")
-    for name in ("in", "facts", "filtered", "rejected", "lag", "newest", "p50", "p99"):
-        grid.add_column(name, justify="right")
-    grid.add_column("worker")
+    grid = Table(
+        title=feed, title_justify="left", title_style="dim", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    # On a narrow terminal the names wrap, never the figures.
+    grid.add_column("product", overflow="fold")
+    for name in ("in", "facts", "filtered", "rejected", "lag", "newest", "p50/p99"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    grid.add_column("worker", no_wrap=True)
     rejected = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, row in rows.items():
         figures = row.figures
@@ -127,13 +131,14 @@ def table(rows: Mapping[str, Row], feed: str, *, now: float) -> Group:
             f"{figures.rejected.total():,}",
             f"{figures.lag:,}",
             row.newest(now),
-            _millis(row.recent.quantile(0.5)),
-            _millis(row.recent.quantile(0.99)),
+            _both(row.recent.quantile(0.5), row.recent.quantile(0.99)),
             Text(row.state, style=style),
         )
         for (fault_class, rule), count in figures.rejected.most_common(_TOP_RULES):
             rejected.add_row(Text(f"{count:,}", justify="right"), f"{fault_class}/{rule}", name)
-    note = Text("newest: age of the newest fact; p50, p99: from event to a consumer", style="dim")
+    note = Text(
+        "newest: age of the newest fact; p50/p99: age on arrival at a consumer", style="dim"
+    )
     return Group(grid, rejected, note)
 
 
@@ -190,7 +195,15 @@ def _account_lines(account: Account) -> Iterator[str]:
         )
 
 
+def _both(one: int | None, other: int | None) -> str:
+    """Two times with their unit once: `41/88 ms`."""
+    if one is None or other is None:
+        return "-"
+    unit, divisor = ("ms", 1) if other < 10_000 else ("s", 1_000)
+    return f"{one / divisor:,.0f}/{other / divisor:,.0f} {unit}"
+
+
 def _millis(millis: int | None) -> str:
     if millis is None:
         return "-"
-    return f"{millis:,} ms" if millis < 10_000 else f"{millis / 1000:,.0f} s"
+    return f"{millis} ms" if millis < 10_000 else f"{millis / 1000:,.0f} s"
