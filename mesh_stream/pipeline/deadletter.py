@@ -16,7 +16,6 @@ from mesh_stream.product.product import Product
 ORIGIN = "__dlq.errors."
 OURS = "mesh.dlq."
 MAX_REASON_BYTES = 1024
-_MAX_MILLIS = 1 << 53
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ def dead_letter_headers(rejected: Rejected, *, provenance: Provenance, now: int)
     original: Headers = message.headers() or []
     kept = [(name, value) for name, value in original if not name.startswith((ORIGIN, OURS))]
     attempts = _number(original, f"{OURS}attempts", limit=1_000_000) or 0
-    first_seen = _number(original, f"{OURS}first.seen", limit=_MAX_MILLIS) or now
+    first_seen = _number(original, f"{OURS}first.seen", limit=now) or now
     texts = {
         f"{ORIGIN}topic": message.topic(),
         f"{ORIGIN}partition": message.partition(),

@@ -2,7 +2,8 @@
 
 A record that keeps every rule, the common one, costs one call and one expression. Only a record
 that breaks something is judged rule by rule, to learn which. A rule that cannot be applied (the
-value is of another type than the rule compares with) is broken, never skipped.
+value is of another type than the rule compares with) is broken, never skipped; a platform fault
+that a predicate meets says nothing about the record and passes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
+from mesh_stream.errors import PlatformError
 from mesh_stream.pipeline.shape import Shape
 from mesh_stream.product.product import (
     Between,
@@ -28,6 +30,8 @@ from mesh_stream.product.product import (
 )
 
 Judge = Callable[[Any], Sequence[Rule] | None]
+
+_PASSES = (PlatformError, MemoryError)
 
 
 def compile_rules(rules: Sequence[Rule], *, contract: Contract, shape: Shape) -> Judge:
@@ -55,7 +59,7 @@ def compile_rules(rules: Sequence[Rule], *, contract: Contract, shape: Shape) ->
     lines = [
         f"    {local} = {shape.value(field, default='None')}" for field, local in locals_.items()
     ]
-    names["_broken"] = _one_by_one(rules, contract, shape)
+    names |= {"_broken": _one_by_one(rules, contract, shape), "_passes": _PASSES}
     source = "\n".join(
         [
             "def judge(r):",
@@ -63,6 +67,8 @@ def compile_rules(rules: Sequence[Rule], *, contract: Contract, shape: Shape) ->
             *lines,
             f"    if {' and '.join(together)}:",
             "      return None",
+            "  except _passes:",
+            "    raise",
             "  except Exception:",
             "    pass",
             "  return _broken(r) or None",
@@ -92,7 +98,7 @@ def _one_by_one(
             try:
                 if holds(record):
                     continue
-            except MemoryError:
+            except _PASSES:
                 raise
             except Exception:  # noqa: BLE001, S110 - a rule that cannot be applied is broken
                 pass
