@@ -239,7 +239,7 @@ class _Lint:
 
     def _logical(self, schema: dict[str, Any], kind: str, place: str) -> None:
         logical = schema["logicalType"]
-        if logical not in LOGICAL:
+        if not isinstance(logical, str) or logical not in LOGICAL:
             remedy = did_you_mean(str(logical), LOGICAL)
             self.problem(place, f"the logical type {logical!r}", one_of(LOGICAL), remedy)
             return
@@ -274,32 +274,13 @@ class _Lint:
         if isinstance(schema, str) and schema not in PRIMITIVES:
             schema = self.named.get(full_name(schema, namespace), schema)
         kind = schema["type"] if isinstance(schema, dict) else schema
-        if kind in _RANGES:
-            bits = _RANGES[kind]
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            return (
-                "" if whole and -(1 << bits) <= value < 1 << bits else f"an {kind} as its default"
-            )
         if kind == "array" and isinstance(value, list):
             return self._all_fit(((schema["items"], item) for item in value), namespace)
         if kind == "map" and isinstance(value, dict):
             return self._all_fit(((schema["values"], item) for item in value.values()), namespace)
         if kind == "record" and isinstance(value, dict):
             return self._record_misfit(schema, value, namespace)
-        fits = {
-            "null": value is None,
-            "boolean": isinstance(value, bool),
-            "float": isinstance(value, int | float) and not isinstance(value, bool),
-            "double": isinstance(value, int | float) and not isinstance(value, bool),
-            "string": isinstance(value, str),
-            "bytes": isinstance(value, str) and all(ord(character) < 256 for character in value),
-            "enum": isinstance(schema, dict) and value in schema.get("symbols", ()),
-            "fixed": isinstance(schema, dict)
-            and isinstance(value, str)
-            and len(value) == schema.get("size")
-            and all(ord(character) < 256 for character in value),
-        }
-        return "" if fits.get(kind, False) else f"a default of {kind}"
+        return "" if _is_plain_default(kind, schema, value) else f"a default of {kind}"
 
     def _record_misfit(self, schema: dict[str, Any], value: dict[str, Any], namespace: str) -> str:
         full = full_name(str(schema["name"]), str(schema.get("namespace", namespace)))
@@ -314,6 +295,30 @@ class _Lint:
 
     def _all_fit(self, pairs: Iterable[tuple[Any, Any]], namespace: str) -> str:
         return next((r for s, v in pairs if (r := self.misfit(s, v, namespace))), "")
+
+
+def _is_plain_default(kind: str, schema: Any, value: Any) -> bool:
+    match kind:
+        case "null":
+            return value is None
+        case "boolean":
+            return isinstance(value, bool)
+        case "int" | "long":
+            bits = _RANGES[kind]
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            return whole and -(1 << bits) <= value < 1 << bits
+        case "float" | "double":
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case "string":
+            return isinstance(value, str)
+        case "bytes":
+            return isinstance(value, str) and all(ord(character) < 256 for character in value)
+        case "fixed":
+            return _is_plain_default("bytes", schema, value) and len(value) == schema["size"]
+        case "enum":
+            return value in schema["symbols"]
+        case _:
+            return False
 
 
 def full_name(name: str, namespace: str) -> str:
