@@ -92,6 +92,16 @@ def test_names_keep_the_meaning_that_they_have_in_their_own_schema(
     assert parsed["fields"][1]["type"]["items"] == full
 
 
+def test_a_type_without_namespace_gets_none_from_where_it_is_defined() -> None:
+    money = record("Money", {"cents": "long"})
+    bill = record("Bill", {"sum": "Money"}, namespace="orders")
+
+    whole = resolve(answer(bill, reference("Money")), {"Money": answer(money)})
+
+    parsed: Any = fastavro.parse_schema(whole)
+    assert parsed["fields"][0]["type"]["name"] == "Money"
+
+
 def test_a_name_of_the_same_namespace_is_found_by_its_short_form() -> None:
     bill = record("Bill", {"sum": "Money"}, namespace="shared")
 

@@ -144,6 +144,24 @@ class TestANewProduct:
         assert isinstance(letters, CreateTopic)
         assert (output.partitions, letters.partitions) == (7, 7)
 
+    @pytest.mark.parametrize(("brokers", "replicas"), [(1, 1), (2, 2), (3, 3), (9, 3)])
+    def test_topics_have_as_many_replicas_as_make_sense(
+        self,
+        planned: Planning,
+        monkeypatch: pytest.MonkeyPatch,
+        brokers: int,
+        replicas: int,
+    ) -> None:
+        monkeypatch.setattr(topics, "cluster", lambda _admin: topics.Cluster(brokers, {}))
+
+        found = planned(Declared(unique()).product, create_inputs=True)
+
+        created = [one for one in found.actions if isinstance(one, CreateTopic)]
+        assert [one.replicas for one in created] == [replicas] * 3
+        in_sync = "2" if replicas == 3 else None
+        ours = [one for one in created if one.role != "input"]
+        assert [one.settings.get("min.insync.replicas") for one in ours] == [in_sync] * 2
+
     def test_a_sentence_says_what_is_done(self, planned: Planning) -> None:
         product = Declared(unique(), partitions=1).product
 
@@ -394,6 +412,24 @@ class TestAContract:
         assert planned(full).actions == (
             SetCompatibility(product.name, product.subject, "BACKWARD", "FULL"),
         )
+
+    def test_the_declared_level_decides_not_the_one_that_is_replaced(
+        self,
+        client: Admin,
+        registry: SchemaRegistry,
+        planned: Planning,
+        provisioned: Callable[[Product], Product],
+    ) -> None:
+        full = replace(order_contract(), compatibility="FULL")
+        product = provisioned(Declared(unique(), contract=full).product)
+        loosened = replace(full, compatibility="NONE")
+        changed = with_fields(replace(product, contract=loosened), [NOTE])
+
+        found = planned(changed)
+
+        assert kinds(found.actions) == ["SetCompatibility", "RegisterSchema"]
+        assert found.problems == ()
+        assert apply(found.actions, admin=client, registry=registry).failed == ()
 
     def test_an_earlier_version_of_the_contract_is_registered_already(
         self,
