@@ -123,7 +123,8 @@ def format_storage(node: Node, data: Path, cluster_id: str, installed: Installat
         return
     shutil.rmtree(log, ignore_errors=True)
     config = str(data / node.name / "server.properties")
-    tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", config]
+    # In one word: an id may begin with a dash, which would be taken for an option.
+    tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c", config]
     done = subprocess.run(
         [*java(data, node.name, "-XX:TieredStopAtLevel=1", *_classes(installed)), *tool],
         env=environment(),
