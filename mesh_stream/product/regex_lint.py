@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -44,8 +45,12 @@ def regex_problem(pattern: object) -> tuple[str, str, str] | None:
         found = f"a regular expression of {len(pattern)} characters"
         return found, f"at most {MAX_LENGTH}", ""
     try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as cause:
+        with warnings.catch_warnings():
+            # Such as a possible nested set: what it means today it may not mean tomorrow.
+            warnings.simplefilter("error")
+            _parser.parse(pattern)
+            re.compile(pattern)
+    except (re.error, OverflowError, RecursionError, Warning) as cause:
         return f"the regular expression {pattern!r}", f"one that compiles ({cause})", ""
     if is_explosive(pattern):
         return (
