@@ -1,10 +1,23 @@
+"""What all tests share: one real broker and registry, and an end that leaves nothing behind."""
+
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
+from types import FrameType
 
 import pytest
 
 from mesh_stream.local.stack import Stack, ephemeral
+
+
+def pytest_configure() -> None:
+    """Have SIGTERM end the session as Ctrl-C does: what the fixtures started is stopped by them."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        pytest.exit(f"stopped by {signal.Signals(number).name}", returncode=128 + number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 @pytest.fixture(scope="session")
