@@ -32,7 +32,7 @@ def load_transformation(code: AuthoredCode, path: Path, function: str | None) ->
         fault = Fault(path, 0, "", "a SQL transformation", "a .py file: SQL is not run yet")
         raise DeclarationError([fault])
     module = code.module(path)
-    found = _function(module, path, function, code.folder.name)
+    found = _function(module, path, function, code.folder)
     line = found.__code__.co_firstlineno
 
     def fail(what: str, expected: str, remedy: str = "") -> typing.NoReturn:
@@ -59,7 +59,7 @@ def load_transformation(code: AuthoredCode, path: Path, function: str | None) ->
 
 
 def _function(
-    module: types.ModuleType, path: Path, name: str | None, product: str
+    module: types.ModuleType, path: Path, name: str | None, folder: Path
 ) -> types.FunctionType:
     own = {
         key: value
@@ -72,24 +72,31 @@ def _function(
             return own[name]
         found = f"no function {name}"
         raise DeclarationError([Fault(path, 0, "", found, f"it among the file's own: {listed}")])
-    for likely in (product.replace("-", "_"), "transform"):
+    for likely in (folder.absolute().name.replace("-", "_"), "transform"):
         if likely in own:
             return own[likely]
     if len(own) == 1:
         return next(iter(own.values()))
     found = f"{len(own)} public functions ({listed})"
-    remedy = f"name it in data_product.yaml: transformation: {path.name}:function"
+    remedy = ""
+    if own:
+        remedy = f"say which: transformation: {path.relative_to(folder)}:{next(iter(own))}"
     raise DeclarationError([Fault(path, 0, "", found, "one public function", remedy)])
 
 
 def _record_type(function: types.FunctionType, parameter: str, fail: Any) -> Any:
     if parameter not in function.__annotations__:
         return dict
+    # Of this parameter alone: the others' types may be imported for type checkers only.
+    only = types.SimpleNamespace(__annotations__={parameter: function.__annotations__[parameter]})
     try:
-        annotation = typing.get_type_hints(function)[parameter]
+        names = inspect.unwrap(function).__globals__
+        annotation = typing.get_type_hints(only, globalns=names)[parameter]
     except Exception as cause:  # noqa: BLE001  an annotation may evaluate anything
         fail(f"an annotation that cannot be resolved ({cause})", "one that names what exists")
-    if annotation is dict or annotation is Any or typing.get_origin(annotation) is dict:
+    if annotation is dict or annotation is Any:
+        return dict
+    if typing.get_origin(annotation) is dict and typing.get_args(annotation)[:1] == (str,):
         return dict
     if isinstance(annotation, type) and (
         issubclass(annotation, msgspec.Struct | pydantic.BaseModel)
