@@ -109,11 +109,13 @@ def test_what_would_change_a_part_is_not_passed_on(monkeypatch: pytest.MonkeyPat
     for name in ("JAVA_TOOL_OPTIONS", "QUARKUS_HTTP_PORT", "APICURIO_STORAGE_KIND"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("MESH_TEST", "kept")
+    monkeypatch.setenv("LC_ALL", "C")
 
     environment = process.environment()
 
     assert not [name for name in environment if name.startswith(process.FOREIGN)]
     assert environment["MESH_TEST"] == "kept"
+    assert environment["LC_ALL"] == "C.UTF-8"
 
 
 def test_the_end_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
