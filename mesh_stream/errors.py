@@ -157,6 +157,10 @@ class AccessDeniedError(PlatformError):
 class HaltError(MeshError):
     """A record broke a rule whose action is `fail`: the product stops without committing it."""
 
+    def __init__(self, reason: str, *, rule: str) -> None:
+        super().__init__(reason)
+        self.rule = rule
+
 
 class FencedError(MeshError):
     """Another living process uses this slot's transactional id; this one gives way."""

@@ -26,12 +26,16 @@ from uuid import UUID
 import fastavro
 import msgspec
 
+from mesh_stream.errors import ContractError
 from mesh_stream.pipeline.avro_input import ID_HEADER, SchemaId
 from mesh_stream.pipeline.deadletter import Provenance, dead_letter_headers
+from mesh_stream.pipeline.encode import compile_encode
+from mesh_stream.pipeline.identity import contract_type
 from mesh_stream.pipeline.pipeline import Interrupted, Pipeline
 from mesh_stream.pipeline.record import Headers, Outcome, Rejected
+from mesh_stream.pipeline.shape import Shape
 from mesh_stream.product.loader import load_product
-from mesh_stream.product.product import Format, Input, Product
+from mesh_stream.product.product import Contract, Format, Input, Output, Product
 
 START = 1_767_225_600_000
 """Timestamp of a driver's first record: 2026-01-01T00:00:00Z, in milliseconds since the epoch."""
@@ -181,6 +185,7 @@ class ProductDriver:
         self._provenance = Provenance.of(product, contract_version=1, schema_id=CONTRACT_ID)
         self._ports = {port.topic: port for port in product.inputs}
         self._offsets: Counter[str] = Counter()
+        self._ids: dict[str, int] = {}
         self._pipelines = {
             port.topic: Pipeline(product, port, schema_id=CONTRACT_ID, writers=self.schemas)
             for port in product.inputs
@@ -214,13 +219,14 @@ class ProductDriver:
 
         Args:
             record: What the input topic would carry: data, which is written as the input's format;
-                bytes, or text that is sent as its UTF-8, as they are; or None, a tombstone.
+                bytes, or text that is sent as its UTF-8, as they are; or None, a tombstone. Data of
+                an Avro input may hold decimals and moments as such or as JSON writes them.
             key: The record key.
             headers: The record's headers.
             topic: The input; the product's first where it is left out.
             timestamp: Milliseconds since the epoch; -1 for a record without one.
-            schema: For data on an Avro input: the schema it is written with; the input's reader
-                where it is left out.
+            schema: For data on an Avro input: the schema of another writer; the input's own where
+                it is left out.
 
         Raises:
             HaltError: The record breaks a rule with the action `fail`: a worker stops here.
@@ -285,13 +291,39 @@ class ProductDriver:
             return record.encode()
         if port.format is Format.JSON:
             return _json.encode(record)
-        written = schema or (port.reader.schema if port.reader else None)
-        if written is None:
+        if schema is not None:
+            return self.frame(record, schema)[0]
+        if port.reader is None:
             raise ValueError(
                 f"the input {port.topic} declares no schema; say which one the record is written "
                 f"with: send(record, schema=...)"
             )
-        return self.frame(record, dict(written))[0]
+        return self._written(record, port.reader)
+
+    def _written(self, record: Any, contract: Contract) -> bytes:
+        """Data as the upstream product would publish it: by the contract, and as strictly."""
+        try:
+            typed = msgspec.json.decode(_json.encode(record), type=contract_type(contract))
+            encode = compile_encode(
+                contract,
+                output=Output("", None, None, None, {}),
+                schema_id=self._id_of(contract),
+                record_bytes=self.product.limits.input_bytes,
+                shape=Shape(type(typed)),
+            )
+            return encode(typed, MemoryMessage("", None)).value
+        except (msgspec.ValidationError, ContractError) as error:
+            raise ValueError(
+                f"the record does not fit the input's own schema: {error}; to send one that another "
+                f"writer made, say send(record, schema=...), or send bytes"
+            ) from error
+
+    def _id_of(self, contract: Contract) -> int:
+        if contract.canonical not in self._ids:
+            number = self.schemas.register(dict(contract.schema))
+            assert isinstance(number, int)
+            self._ids[contract.canonical] = number
+        return self._ids[contract.canonical]
 
     def _moment(self, timestamp: int | None) -> tuple[int, int]:
         moment = START + self.sent * 1000 if timestamp is None else timestamp

@@ -19,6 +19,7 @@ FLOORS = {
     "settings": {"product"},
     "pipeline": {"product"},
     "testing": {"pipeline", "product"},
+    "examples": {"testing", "pipeline", "product"},
     "kafka": {"settings", "pipeline", "product"},
     "runtime": {"kafka", "settings", "pipeline", "product"},
     "mesh": {"kafka", "settings", "runtime", "pipeline", "product"},
@@ -29,7 +30,7 @@ FLOORS = {
     },
     "cli": {
         "local", "consumer", "freshness", "mesh", "kafka", "settings", "runtime", "pipeline",
-        "product", "testing",
+        "product", "testing", "examples",
     },
 }  # fmt: skip
 

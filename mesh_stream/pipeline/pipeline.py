@@ -174,7 +174,8 @@ def _enforce(broken: Sequence[Rule], message: Message) -> None:
         if rule.action is Action.FAIL:
             raise HaltError(
                 f"{where(message)} breaks the rule {rule.name}, whose action is `fail`; "
-                f"mend the record's source or the rule, then start the product again"
+                f"mend the record's source or the rule, then start the product again",
+                rule=rule.name,
             )
     enforced = [rule for rule in broken if rule.action is Action.DLQ]
     if enforced:

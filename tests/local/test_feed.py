@@ -103,6 +103,7 @@ def test_every_kind_of_dirt_meets_its_fate() -> None:
         ("contract", "schema"),
         ("contract", "total_amount_between"),
         ("contract", "order_id_match_regex"),
+        ("contract", "completed_at_not_null"),
     }
     fields = {one.reason.split(":")[0] for one in driver.rejected if one.rule == "schema"}
     assert fields == {"field customer_id", "field total_amount", "field completed_at"}

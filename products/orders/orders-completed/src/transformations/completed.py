@@ -17,18 +17,20 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
 
 class OrderEvent(msgspec.Struct, frozen=True, gc=False):
-    order_id: str
+    """What we read of an event. What the rules judge may be null here, so that they see it."""
+
     status: str
-    occurred_at: datetime
+    order_id: str | None = None
+    occurred_at: datetime | None = None
     customer_id: str | None = None
     items: tuple[Item, ...] = ()
 
 
 class OrderCompleted(msgspec.Struct, frozen=True, gc=False):
-    order_id: str
+    order_id: str | None
     customer_id: str | None
     total_amount: Decimal
-    completed_at: datetime
+    completed_at: datetime | None
 
 
 def complete(order: OrderEvent):
