@@ -128,7 +128,7 @@ class SchemaRegistry:
             PlatformError: The registry could not be asked, or refused the credentials.
         """
         path = f"{_subject(subject)}?normalize=true"
-        return _registered(subject, self._transport.ask("POST", path, {"schema": schema}))
+        return _registered(subject, self._transport.ask("POST", path, _avro(schema)))
 
     def latest(self, subject: str) -> Registered | None:
         """Returns the newest version of a subject; None if it has none.
@@ -163,7 +163,7 @@ class SchemaRegistry:
             PlatformError: The registry could not be asked, or refused the credentials.
         """
         path = f"{_subject(subject)}/versions?normalize=true"
-        return int(field(self._transport.must("POST", path, {"schema": schema}), "id", int))
+        return int(field(self._transport.must("POST", path, _avro(schema)), "id", int))
 
     def incompatibilities(self, subject: str, schema: str) -> list[str]:
         """Returns why a schema may not follow the subject's versions, by the subject's own level.
@@ -175,7 +175,7 @@ class SchemaRegistry:
             PlatformError: The registry could not be asked, or refused the credentials.
         """
         path = f"/compatibility{_subject(subject)}/versions?verbose=true"
-        answer = self._transport.ask("POST", path, {"schema": schema})
+        answer = self._transport.ask("POST", path, _avro(schema))
         if answer is None or field(answer, "is_compatible", bool):
             return []
         messages = answer.get("messages")
@@ -248,6 +248,11 @@ class SchemaRegistry:
 
     def _reference(self, subject: str, version: int) -> Any | None:
         return self._transport.ask("GET", f"{_subject(subject)}/versions/{version}")
+
+
+def _avro(schema: str) -> dict[str, str]:
+    # The type is said although it is the default: some registries guess it from the content.
+    return {"schema": schema, "schemaType": "AVRO"}
 
 
 def _subject(subject: str) -> str:

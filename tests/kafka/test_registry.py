@@ -565,7 +565,7 @@ def real(stack: Stack) -> Iterator[SchemaRegistry]:
 
 @pytest.fixture
 def subject() -> str:
-    return f"orders.{uuid.uuid4().hex}.v1-value"
+    return f"orders.s{uuid.uuid4().hex}.v1-value"
 
 
 def evolved(**field: object) -> str:
@@ -629,9 +629,14 @@ class TestARealRegistry:
         with pytest.raises(SchemaRefusedError, match="SIDEWAYS"):
             real.set_compatibility(subject, "SIDEWAYS")
 
-    def test_what_is_no_schema_is_refused(self, real: SchemaRegistry, subject: str) -> None:
+    @pytest.mark.parametrize(
+        "schema", ["no schema", json.dumps({**ORDER, "namespace": "1nvalid"}), '{"type": "object"}']
+    )
+    def test_what_is_no_avro_schema_is_refused(
+        self, real: SchemaRegistry, subject: str, schema: str
+    ) -> None:
         with pytest.raises(SchemaRefusedError):
-            real.register(subject, "no schema")
+            real.register(subject, schema)
 
     def test_an_id_or_guid_that_was_never_given_is_unknown(self, real: SchemaRegistry) -> None:
         assert real.writer_schema(2_000_000_000) is None
