@@ -61,7 +61,8 @@ def draft_of(folder: Path, standards: Governance) -> Draft:
     place = place_of(folder)
     domain = place.parent.name
     faults = Faults()
-    sources = faults.attempt(partial(_schema_files, folder, place.name, domain))
+    sources = _schema_files(folder, place.name, domain, faults)
+    no_file = not sources and not faults.found
     document = faults.attempt(partial(read_yaml, folder / FILE))
     reading: Salvaged[ProductDocument] = Salvaged(None)
     declared: ProductDeclaration | None = None
@@ -78,11 +79,11 @@ def draft_of(folder: Path, standards: Governance) -> Draft:
             listed = later.attempt(
                 partial(schema.from_field_list, document, declared.fields, place.name, domain)
             )
-        elif sources == []:
+        elif no_file:
             expected = "the facts' fields, here or as schema/*.avsc or schema/*.yaml"
             later.found.append(document.fault(("data_product", "schema"), "nothing", expected))
         faults.found += [fault for fault in later.found if not reading.concerns(fault)]
-    stated = [source for source in (listed, *(sources or ())) if source is not None]
+    stated = [source for source in (listed, *sources) if source is not None]
     contract = output = None
     if stated:
         faults.attempt(partial(schema.check_agreement, stated, standards.defaults))
@@ -134,8 +135,7 @@ def _check_names(document: Document, declared: ProductDeclaration, place: Path) 
         raise DeclarationError(faults)
 
 
-def _schema_files(folder: Path, name: str, domain: str) -> list[schema.Source]:
-    faults = Faults()
+def _schema_files(folder: Path, name: str, domain: str, faults: Faults) -> list[schema.Source]:
     sources: list[schema.Source] = []
     for path in sorted((folder / "schema").glob("*")):
         if path.suffix in schema.SUFFIXES and not path.name.startswith("."):
@@ -144,7 +144,6 @@ def _schema_files(folder: Path, name: str, domain: str) -> list[schema.Source]:
         elif path.suffix in (".json", ".avdl", ".avpr"):
             expected = "plain Avro as .avsc, or a registry entry as .yaml"
             faults.found.append(Fault(path, 0, "", f"a {path.suffix} file", expected, "rename it"))
-    faults.raise_any()
     return sources
 
 
