@@ -1,4 +1,4 @@
-"""When to commit, how much to ask for, and how long to bear a fault: numbers, and one rule."""
+"""When to commit, how much to ask for, and how long to bear a fault."""
 
 from __future__ import annotations
 
@@ -29,18 +29,33 @@ class Pace:
     backoff: float = 0.5
 
 
-def next_batch(asked: int, *, got: int, took: float) -> int:
-    """How many records to ask for next, so that a turn takes at most about `TURN_SECONDS`.
+class Appetite:
+    """How many records a worker asks for at once, so that a turn takes about `TURN_SECONDS`.
 
-    It grows twofold at most: how long a record takes is known only of those that were processed. A
-    transformation that became slow is met by one late turn, not by one after another.
-
-    Args:
-        asked: What was asked for last.
-        got: How many came; 0 says nothing.
-        took: Seconds that they took.
+    It grows by a quarter at most: that costs nothing where records are quick, and where a few of
+    them are slow, one late turn is not followed by another as late.
     """
-    if not got:
-        return asked
-    fitting = got * TURN_SECONDS / took if took > 0 else MAX_BATCH
-    return max(1, int(min(fitting, 2 * asked, MAX_BATCH)))
+
+    def __init__(self) -> None:
+        self.records = FIRST_BATCH
+        """How many to ask for next."""
+        self._most = MAX_BATCH
+
+    def processed(self, records: int, *, took: float) -> None:
+        """So many records took so many seconds; none say nothing."""
+        if records:
+            fitting = records * TURN_SECONDS / took if took > 0 else MAX_BATCH
+            most = min(fitting, self.records * 1.25 + 1, self._most)
+            self.records = max(1, int(most))
+
+    def committed(self) -> None:
+        """A transaction was committed."""
+        self._most = min(2 * self._most, MAX_BATCH)
+
+    def lost(self) -> None:
+        """A transaction was lost, perhaps because it took too long.
+
+        The next begins with the same records. Only one at a time is sure to get further, and it
+        must not have grown again before that is committed.
+        """
+        self.records = self._most = 1

@@ -16,7 +16,13 @@ from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from mesh_stream.errors import BrokerError, MeshError, NotProvisionedError, PlatformError
+from mesh_stream.errors import (
+    AccessDeniedError,
+    BrokerError,
+    MeshError,
+    NotProvisionedError,
+    PlatformError,
+)
 from mesh_stream.kafka.client import kafka_error
 
 log = logging.getLogger(__name__)
@@ -28,6 +34,7 @@ _T = TypeVar("_T")
 
 # One slice of asking the broker: a stop request is looked at between two.
 ASK_SLICE_SECONDS = 2.0
+ASK_AGAIN_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 30.0
 
 
@@ -224,14 +231,15 @@ class Partitions:
         Raises:
             PlatformError: No answer in time, or a refusal.
         """
-        found = self._patiently(
-            "read the committed offsets",
-            lambda: self._consumer.committed(partitions, timeout=ASK_SLICE_SECONDS),
-            within,
-        )
-        for tp in found:
-            if tp.error is not None:
-                raise kafka_error(tp.error, f"read the committed offset of {tp.topic}")
+
+        def ask() -> list[TopicPartition]:
+            answers = self._consumer.committed(partitions, timeout=ASK_SLICE_SECONDS)
+            for tp in answers:
+                if tp.error is not None:
+                    raise KafkaException(tp.error)
+            return answers
+
+        found = self._patiently("read the committed offsets", ask, within)
         return {(tp.topic, tp.partition): tp.offset if tp.offset >= 0 else None for tp in found}
 
     def lag(self, partition: Partition) -> int:
@@ -251,39 +259,26 @@ class Partitions:
         return bounds
 
     def _patiently(self, doing: str, ask: Callable[[], _T], within: float) -> _T:
+        """Ask again and again: a broker on its way back has many words for "not yet"."""
         deadline = time.monotonic() + within
         while True:
             try:
                 return ask()
             except KafkaException as error:
                 problem: KafkaError = error.args[0]
-                if not _passing(problem):
-                    raise kafka_error(problem, doing) from error
+                fault = kafka_error(problem, f"{doing} within {within:.0f} s")
+                if problem.fatal() or isinstance(fault, AccessDeniedError):
+                    raise fault from error
                 if self._stopping():
                     raise BrokerError(f"{doing}: stopped while waiting for the broker") from error
                 if time.monotonic() > deadline:
-                    raise kafka_error(problem, f"{doing} within {within:.0f} s") from error
+                    raise fault from error
+                time.sleep(ASK_AGAIN_SECONDS)
 
 
 def names(partitions: Iterable[TopicPartition]) -> str:
     """Partitions as every log line names them; `nothing` where there is none."""
     return ", ".join(f"{tp.topic}[{tp.partition}]" for tp in partitions) or "nothing"
-
-
-def _passing(problem: KafkaError) -> bool:
-    """Whether asking again may help: a time-out, a broker on its way back."""
-    return problem.retriable() or problem.code() in (
-        KafkaError._TIMED_OUT,  # noqa: SLF001 - the library's public codes
-        KafkaError._TRANSPORT,  # noqa: SLF001
-        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
-        KafkaError._WAIT_COORD,  # noqa: SLF001
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.UNSTABLE_OFFSET_COMMIT,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-    )
 
 
 def consumer_fault(error: KafkaError, product: str, place: str) -> MeshError | None:

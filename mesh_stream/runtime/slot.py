@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 from types import FrameType
 
@@ -90,13 +91,21 @@ def run_slot(
 
 
 class _StopRequest:
-    """SIGTERM and SIGINT, from the first moment on: the first asks, the second does not."""
+    """SIGTERM and SIGINT, from the first moment on: the first asks, the second does not.
+
+    Heard in a thread of its own: Python runs a signal's handler when the main thread is next back
+    from a call into the client library, which may be seconds later where the broker is down.
+    """
 
     def __init__(self) -> None:
         self.requested = False
         self._worker: Worker | None = None
+        hear, tell = socket.socketpair()
+        tell.setblocking(False)
+        signal.set_wakeup_fd(tell.fileno())
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._heard)
+            signal.signal(number, _heard_elsewhere)
+        threading.Thread(target=self._listen, args=(hear, tell), daemon=True).start()
 
     def tell(self, worker: Worker) -> None:
         """Pass the request on, also one that came before."""
@@ -104,14 +113,19 @@ class _StopRequest:
         if self.requested:
             worker.stop()
 
-    def _heard(self, number: int, _frame: FrameType | None) -> None:
-        if self.requested:
-            os._exit(128 + number)
-        self.requested = True
-        if self._worker is not None:
-            self._worker.stop()
-        # A client that hangs on a dead broker must not keep the process: what is not committed by
-        # then is aborted by the coordinator and read again.
-        last = threading.Timer(STOP_SECONDS, os._exit, args=(1,))
-        last.daemon = True
-        last.start()
+    def _listen(self, hear: socket.socket, _tell: socket.socket) -> None:
+        while number := hear.recv(1)[0]:
+            if self.requested:
+                os._exit(128 + number)
+            self.requested = True
+            if self._worker is not None:
+                self._worker.stop()
+            # A client that hangs on a dead broker must not keep the process: what is not committed
+            # by then is aborted by the coordinator and read again.
+            last = threading.Timer(STOP_SECONDS, os._exit, args=(1,))
+            last.daemon = True
+            last.start()
+
+
+def _heard_elsewhere(_number: int, _frame: FrameType | None) -> None:
+    """Only keeps the signal from ending the process; its number went to the wakeup socket."""

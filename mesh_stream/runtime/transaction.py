@@ -247,8 +247,20 @@ class Transaction:
 
     def _raise(self, doing: str, error: KafkaException) -> NoReturn:
         problem: KafkaError = error.args[0]
+        if problem.code() == KafkaError._FATAL:  # noqa: SLF001 - the library's public code
+            problem = self._fatal_reason() or problem
         cause = self._failed_delivery or problem
         if problem.txn_requires_abort() or problem.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             raise AbortNeededError(doing, cause) from error
         self.drop()
         raise ProducerLostError(doing, problem) from error
+
+    def _fatal_reason(self) -> KafkaError | None:
+        """Why a producer that only says "fatal" is lost; it raises that once, when it is served."""
+        assert self._producer is not None
+        try:
+            self._producer.poll(0)
+        except KafkaException as error:
+            reason: KafkaError = error.args[0]
+            return reason
+        return None

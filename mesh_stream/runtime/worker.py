@@ -26,7 +26,7 @@ from mesh_stream.pipeline.deadletter import Provenance, dead_letter_headers
 from mesh_stream.pipeline.pipeline import Interrupted, Pipeline
 from mesh_stream.pipeline.record import Outcome, where
 from mesh_stream.product.product import Product
-from mesh_stream.runtime.pace import FIRST_BATCH, Pace, next_batch
+from mesh_stream.runtime.pace import Appetite, Pace
 from mesh_stream.runtime.partitions import Partitions, consumer_fault, names
 from mesh_stream.runtime.report import Committed, Ending, Witness, WorkerState
 from mesh_stream.runtime.setbacks import Setbacks
@@ -92,7 +92,7 @@ class Worker:
         self._partitions = Partitions(product.name, consumer, stopping=self._stop.is_set)
         self._open: _Open | None = None
         self._unknown: _Open | None = None
-        self._batch = FIRST_BATCH
+        self._appetite = Appetite()
         self._caught_up = True
         self._must_rewind = False
         self._setbacks = Setbacks(product.name, pace, transaction.timeout)
@@ -155,8 +155,7 @@ class Worker:
                     # 4. Produce, into the open transaction.
                     self._produce(topic, outcome)
             finally:
-                took = time.monotonic() - began
-                self._batch = next_batch(self._batch, got=len(records), took=took)
+                self._appetite.processed(len(records), took=time.monotonic() - began)
             for event in events:
                 self._heed(event)
             self._transaction.serve()
@@ -171,15 +170,16 @@ class Worker:
 
     def _poll(self) -> tuple[list[Message], list[Message]]:
         """At most a batch of records, and the events that came among them."""
+        asked = self._appetite.records
         try:
             if self._caught_up and self._open is None:
                 first = self._consumer.poll(IDLE_SECONDS)
                 batch = [] if first is None else [first]
             else:
-                batch = self._consumer.consume(self._batch, BATCH_SECONDS)
+                batch = self._consumer.consume(asked, BATCH_SECONDS)
         except KafkaException as error:
             raise kafka_error(error.args[0], "read the input") from error
-        self._caught_up = len(batch) < self._batch
+        self._caught_up = len(batch) < asked
         events = [message for message in batch if message.error() is not None]
         if events:
             batch = [message for message in batch if message.error() is None]
@@ -228,10 +228,7 @@ class Worker:
         for rejected in outcome.rejected:
             headers = dead_letter_headers(rejected, provenance=self._provenance, now=now)
             self._transaction.bury(self._product.dead_letter_topic, rejected.message, headers)
-            log.debug(
-                "%s: dead letter of %s: %s", self._product.name, where(rejected.message),
-                rejected.reason,
-            )  # fmt: skip
+            log.debug("dead letter of %s: %s", where(rejected.message), rejected.reason)
         self._open.report.add(topic, outcome)
 
     def _is_due(self) -> bool:
@@ -259,6 +256,7 @@ class Worker:
         self._open = None
         self._partitions.moved.clear()
         self._setbacks.clear()
+        self._appetite.committed()
         self._tell_committed(transaction)
 
     def _tell_committed(self, transaction: _Open) -> None:
@@ -292,6 +290,7 @@ class Worker:
             self._open = None
             self._witness.ended(Ending.ABORTED)
         self._must_rewind = True
+        self._appetite.lost()
         self._setbacks.lost(error, age=time.monotonic() - lost.began if lost else 0.0)
 
     def _rewind(self) -> None:
