@@ -1,26 +1,61 @@
-"""What the broker says of topics and groups, asked with the administrative client."""
+"""What the broker says of topics and groups, asked until it answers: it may have been killed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
-SECONDS = 15.0
+SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 
 Ends = dict[tuple[str, int], int]
+Answer = TypeVar("Answer")
+
+
+def client(servers: str) -> AdminClient:
+    """An administrative client; quiet, for brokers are killed here on purpose."""
+    return AdminClient({"bootstrap.servers": servers, "log_level": 0})
 
 
 def create_topic(admin: AdminClient, name: str, partitions: int, **settings: str) -> None:
-    """Create a topic; dots of setting names are written as underscores."""
+    """Create a topic, and wait until it is known; dots of setting names are underscores here."""
     config = {key.replace("_", "."): value for key, value in settings.items()}
     topic = NewTopic(name, partitions, 1, config=config)
-    admin.create_topics([topic], operation_timeout=SECONDS)[name].result(SECONDS)
+
+    def create() -> None:
+        try:
+            admin.create_topics([topic], operation_timeout=SECONDS)[name].result(SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+
+    _patiently(create)
+    ends(admin, [name], stable=False)
+
+
+def delete_topic(admin: AdminClient, name: str) -> None:
+    _patiently(lambda: admin.delete_topics([name])[name].result(SECONDS))
 
 
 def partitions_of(admin: AdminClient, topic: str) -> int:
-    return len(admin.list_topics(topic, timeout=SECONDS).topics[topic].partitions)
+    def ask() -> int:
+        found = admin.list_topics(topic, timeout=SECONDS).topics[topic]
+        if found.error is not None:
+            raise KafkaException(found.error)
+        return len(found.partitions)
+
+    return _patiently(ask)
 
 
 def ends(admin: AdminClient, topics: Iterable[str], *, stable: bool) -> Ends:
@@ -31,16 +66,35 @@ def ends(admin: AdminClient, topics: Iterable[str], *, stable: bool) -> Ends:
         for number in range(partitions_of(admin, topic))
     }
     level = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
-    found = admin.list_offsets(asked, isolation_level=level, request_timeout=SECONDS)
-    return {(tp.topic, tp.partition): future.result().offset for tp, future in found.items()}
+
+    def ask() -> Ends:
+        found = admin.list_offsets(asked, isolation_level=level, request_timeout=SECONDS)
+        return {(tp.topic, tp.partition): future.result().offset for tp, future in found.items()}
+
+    return _patiently(ask)
 
 
 def committed(admin: AdminClient, group: str, topic: str) -> Ends:
     """(topic, partition) -> the group's committed offset, stable or not; 0 where there is none."""
     asked = [TopicPartition(topic, number) for number in range(partitions_of(admin, topic))]
     request = [ConsumerGroupTopicPartitions(group, asked)]
-    answer = admin.list_consumer_group_offsets(request, request_timeout=SECONDS)[group]
-    return {
-        (tp.topic, tp.partition): max(0, tp.offset)
-        for tp in answer.result(SECONDS).topic_partitions
-    }
+
+    def ask() -> Ends:
+        answer = admin.list_consumer_group_offsets(request, request_timeout=SECONDS)[group]
+        return {
+            (tp.topic, tp.partition): max(0, tp.offset)
+            for tp in answer.result(SECONDS).topic_partitions
+        }
+
+    return _patiently(ask)
+
+
+def _patiently(ask: Callable[[], Answer]) -> Answer:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return ask()
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            threading.Event().wait(0.05)

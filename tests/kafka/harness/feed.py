@@ -38,6 +38,7 @@ class Feed:
                 "linger.ms": 2,
                 "partitioner": "murmur2_random",
                 "message.timeout.ms": 120_000,
+                "log_level": 0,
             }
         )
 

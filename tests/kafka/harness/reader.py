@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from tests.kafka.harness import broker
 
@@ -47,7 +46,7 @@ class Reader:
         """When the last record came (monotonic seconds)."""
         self._positions: dict[tuple[str, int], int] = {}
         self._over = threading.Event()
-        admin = AdminClient({"bootstrap.servers": servers})
+        admin = broker.client(servers)
         self._consumer = Consumer(
             {
                 "bootstrap.servers": servers,
@@ -57,6 +56,7 @@ class Reader:
                 "enable.partition.eof": True,
                 "fetch.wait.max.ms": 20,
                 "reconnect.backoff.max.ms": 1_000,
+                "log_level": 0,
             }
         )
         self._consumer.assign(

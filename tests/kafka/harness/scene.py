@@ -162,7 +162,7 @@ def scene(
     folder = write_product(products, name, **changes)
     mesh = load_mesh(products)
     product = mesh.products[name]
-    admin = AdminClient({"bootstrap.servers": stack.bootstrap_servers})
+    admin = broker.client(stack.bootstrap_servers)
     for port in product.inputs:
         broker.create_topic(admin, port.topic, partitions)
     provision(stack, products, product, admin)
