@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,15 +122,21 @@ class Goods:
         return "skip" if draw < self._bad + self._skipped else "good"
 
 
-def write_product(root: Path, name: str, **changes: object) -> Path:
+def write_product(
+    root: Path, name: str, *, files: Mapping[str, str] | None = None, **changes: object
+) -> Path:
     """Write the product's folder below `root`; returns the folder.
 
     Args:
         root: The folder of products.
         name: The product's name; its raw topic is `raw.<name>`.
+        files: Path below the product's folder -> text, of files that it has besides.
         changes: Parts of `data_product` that replace the usual ones.
     """
     folder = root / DOMAIN / name
+    for path, content in (files or {}).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(content)
     (folder / "src" / "transformations").mkdir(parents=True)
     (folder / "src" / "transformations" / "work.py").write_text(TRANSFORMATION)
     declared: dict[str, object] = {

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import fastavro
 import yaml
@@ -146,7 +147,7 @@ class Scene:
 
 @contextmanager
 def scene(
-    stack: Stack, tmp_path: Path, seed: int, *, partitions: int = 4, **changes: object
+    stack: Stack, tmp_path: Path, seed: int, *, partitions: int = 4, **changes: Any
 ) -> Iterator[Scene]:
     """Provision a product of a name of its own; end every process and thread afterwards.
 
