@@ -168,7 +168,7 @@ def call_checks(recorder: Recorder, checks: Iterable[Callable[[Any], object]]) -
             check(DataStandIn(recorder))
         except DataTouchedError:
             continue
-        except Exception as cause:  # noqa: BLE001  the author's code may raise anything
+        except (Exception, SystemExit) as cause:  # noqa: BLE001  whatever the author's code does
             found = f"{type(cause).__name__}: {cause}"
             expected = "a check that can be called at load, with one argument"
             fault = Fault(recorder.path, _line_of(recorder, cause) or first, name, found, expected)

@@ -9,6 +9,12 @@ from mesh_stream.product.authored_code import AuthoredCode
 from tests.product.seed import the_fault_of, write
 
 
+@pytest.fixture(autouse=True)
+def _bytecode_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in most processes, whatever this one was started with."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+
+
 def code(root: Path, files: dict[str, str]) -> AuthoredCode:
     return AuthoredCode(write(root, "orders/orders-completed", files))
 

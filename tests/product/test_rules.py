@@ -236,6 +236,13 @@ def test_a_check_that_raises_is_a_fault_at_its_line() -> None:
     assert fault.line == check.__code__.co_firstlineno + 1
 
 
+def test_a_check_that_leaves_the_process_does_not() -> None:
+    def check(df: Any) -> None:
+        raise SystemExit(0)
+
+    assert fault_of(check).found == "SystemExit: 0"
+
+
 def test_an_async_check_and_one_that_yields_are_refused() -> None:
     async def waits(df: Any) -> None:
         expect(df).column_values_to_be_null("a")
