@@ -53,6 +53,8 @@ class ExpectedRejection(Declared):
     )
 
 
+_json = msgspec.json.Encoder(decimal_format="number")
+
 Counts = dict[str, Annotated[int, Field(ge=1)]]
 
 
@@ -330,4 +332,4 @@ def _means(expected: Any, found: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+    return _json.encode(value).decode()

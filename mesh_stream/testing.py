@@ -43,6 +43,9 @@ START = 1_767_225_600_000
 CONTRACT_ID = 1
 """The schema id that facts are framed with."""
 
+SentHeaders = Mapping[str, str | bytes | None] | Sequence[tuple[str, str | bytes | None]]
+"""Headers by name, or in order where a name stands twice; text is sent as its UTF-8."""
+
 _json = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -210,7 +213,7 @@ class ProductDriver:
         record: Any,
         *,
         key: str | bytes | None = None,
-        headers: Mapping[str, str | bytes | None] | Headers | None = None,
+        headers: SentHeaders | None = None,
         topic: str | None = None,
         timestamp: int | None = None,
         schema: Any = None,
@@ -267,12 +270,12 @@ class ProductDriver:
         """
         body = BytesIO()
         fastavro.schemaless_writer(body, fastavro.parse_schema(schema, _force=True), record)
-        if header:
-            guid = UUID(int=self.sent + 1)
-            self.schemas.register(schema, schema_id=guid)
-            return body.getvalue(), [(ID_HEADER, b"\x01" + guid.bytes)]
         number = self.schemas.register(schema)
         assert isinstance(number, int)
+        if header:
+            guid = UUID(int=number)
+            self.schemas.register(schema, schema_id=guid)
+            return body.getvalue(), [(ID_HEADER, b"\x01" + guid.bytes)]
         return b"\x00" + number.to_bytes(4, "big") + body.getvalue(), []
 
     def _port(self, topic: str | None) -> Input:
@@ -314,7 +317,7 @@ class ProductDriver:
             return encode(typed, MemoryMessage("", None)).value
         except (msgspec.ValidationError, ContractError) as error:
             raise ValueError(
-                f"the record does not fit the input's own schema: {error}; to send one that another "
+                f"the record does not fit the input's own schema: {error}; to send what another "
                 f"writer made, say send(record, schema=...), or send bytes"
             ) from error
 
@@ -370,9 +373,7 @@ class ProductDriver:
         )
 
 
-def _headers(
-    headers: Mapping[str, str | bytes | None] | Headers | None,
-) -> Headers | None:
+def _headers(headers: SentHeaders | None) -> Headers | None:
     if headers is None:
         return None
     pairs = headers.items() if isinstance(headers, Mapping) else headers
