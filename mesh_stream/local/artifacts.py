@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mesh_stream.errors import MeshError, PlatformError
-from mesh_stream.local import archive
 from mesh_stream.local.folder import locked
 
 LOCK_FILE = Path(__file__).with_name("artifacts.lock.json")
@@ -60,11 +59,10 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Where the checked parts stand, and the archives of their classes."""
+    """Where the checked parts stand."""
 
     broker_classpath: tuple[Path, ...]
     registry_jar: Path
-    archives: Path
 
 
 def read_lock(path: Path = LOCK_FILE) -> Lock:
@@ -94,8 +92,7 @@ def install() -> Installation:
     """
     lock, cache = read_lock(), cache_folder() / "java"
     jars, home = fetch(lock, cache)
-    archives = archive.prepare(cache, repr(lock))
-    return Installation(jars, home / "quarkus-run.jar", archives)
+    return Installation(jars, home / "quarkus-run.jar")
 
 
 def fetch(lock: Lock, cache: Path) -> tuple[tuple[Path, ...], Path]:

@@ -16,13 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mesh_stream.errors import BrokerError
-from mesh_stream.local import archive
 from mesh_stream.local.artifacts import Installation
 from mesh_stream.local.java import java
 from mesh_stream.local.ports import HOST
 from mesh_stream.local.process import environment
 
-ARCHIVE = "broker"
 HEAP = "-Xmx512m"
 LOGGING = (f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}",)
 FORMAT_SECONDS = 60.0
@@ -165,4 +163,4 @@ def answers(port: int) -> bool:
 
 def _classes(installed: Installation) -> list[str]:
     jars = os.pathsep.join(str(jar) for jar in installed.broker_classpath)
-    return [*archive.options(installed.archives, ARCHIVE), "-cp", jars]
+    return ["-cp", jars]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 from pathlib import Path
 
-from mesh_stream.local import archive
 from mesh_stream.local.artifacts import Installation
 from mesh_stream.local.java import java
 from mesh_stream.local.ports import HOST
@@ -46,8 +45,7 @@ def command(port: int, data: Path, installed: Installation) -> list[str]:
     }
     options = (f"-D{name}={value}" for name, value in settings.items())
     # C1 alone starts it in two thirds of the time; a registry is asked a few times a minute.
-    shared = archive.options(installed.archives, NAME)
-    flags = (HEAP, "-XX:TieredStopAtLevel=1", *shared, *options)
+    flags = (HEAP, "-XX:TieredStopAtLevel=1", *options)
     return [*java(data, NAME, *flags), "-jar", str(installed.registry_jar)]
 
 

@@ -31,7 +31,7 @@ from typing import Annotated
 import msgspec
 
 from mesh_stream.errors import BrokerError, MeshError, PlatformError, RegistryError
-from mesh_stream.local import archive, broker, ports, process, registry
+from mesh_stream.local import broker, ports, process, registry
 from mesh_stream.local.artifacts import Installation, install
 from mesh_stream.local.broker import Node
 from mesh_stream.local.folder import locked, replace_file
@@ -339,19 +339,10 @@ def _launch(data: Path, layout: Layout, installed: Installation, usual_ports: bo
             parts = tuple(pool.map(run_broker, nodes))
         stack = Stack(data, parts, Part(registry.NAME, pid, registry_port))
         _await(stack.parts, stack)
-        _archive(stack, installed)
     except BaseException:
         process.end(process.parts_alive(data))
         raise
     return stack
-
-
-def _archive(stack: Stack, installed: Installation) -> None:
-    """Have what each kind of part loaded archived, so that later starts take half the time."""
-    first = {broker.ARCHIVE: stack.brokers[0], registry.NAME: stack.registry}
-    with ThreadPoolExecutor(len(first)) as pool:
-        for name, part in first.items():
-            pool.submit(archive.record, installed.archives, name, part.pid)
 
 
 def _spawn(name: str, data: Path, port: int, installed: Installation) -> int:
