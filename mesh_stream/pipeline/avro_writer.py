@@ -4,54 +4,42 @@ Encoding is the largest single cost of a Python worker. fastavro walks the schem
 record; a function generated for one schema does not. It writes the same bytes (a property test
 holds the two against each other); every schema it does not cover goes to fastavro.
 
+Bytes are written as text of one character a byte (Latin-1) and turned into bytes once, at the end:
+an f-string joins pieces without a call, and most strings are such text already.
+
 Source of the encoding: Apache Avro 1.12 specification, "Binary Encoding" and "Logical Types".
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
-from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
+from decimal import Decimal
 from math import isinf
 from typing import Any
 from uuid import UUID
 
+from mesh_stream.pipeline.avro_numbers import (
+    BYTES,
+    HIGH_BITS,
+    HIGH_BYTES,
+    INT_MAX,
+    INT_MIN,
+    INTS,
+    LONG_MAX,
+    LONG_MIN,
+    LONGS,
+    LOW_BITS,
+    decimal_text,
+    unscaling,
+    varint,
+)
 from mesh_stream.pipeline.avro_values import EPOCH
 
 LOCAL_EPOCH = EPOCH.replace(tzinfo=None)
 EPOCH_DAY = date(1970, 1, 1).toordinal()
-
-INT_MIN, INT_MAX = -(1 << 31), (1 << 31) - 1
-LONG_MIN, LONG_MAX = -(1 << 63), (1 << 63) - 1
-
-
-def varint(number: int) -> bytes:
-    """A signed number in Avro's zig-zag variable-length form."""
-    rest = (number << 1) ^ (number >> 63)
-    out = bytearray()
-    while rest > 0x7F:
-        out.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    out.append(rest)
-    return bytes(out)
-
-
-class _Varints(dict[int, bytes]):
-    """Small numbers by look-up, the rest by computing; never grows."""
-
-    def __missing__(self, number: int) -> bytes:
-        return varint(number)
-
-
-_VARINTS = _Varints({number: varint(number) for number in range(-64, 8192)})
-
-# A timestamp in milliseconds takes six bytes: two look-ups of fourteen bits with the continuation
-# bits set, and the rest. The loop above costs five times as much.
-_CHUNKS = [bytes((low & 0x7F | 0x80, low >> 7 | 0x80)) for low in range(1 << 14)]
-_ENDS = [bytes((n,)) if n < 0x80 else bytes((n & 0x7F | 0x80, n >> 7)) for n in range(1 << 14)]
-_CHUNKED_MIN, _CHUNKED_MAX = 1 << 27, (1 << 41) - 1
 
 
 class _WrongTypeError(TypeError):
@@ -100,31 +88,6 @@ def _time_millis(moment: time) -> int:
     return _time_micros(moment) // 1000
 
 
-def unscaled_by(schema: Mapping[str, Any]) -> tuple[Decimal, Any, int]:
-    """What `unscaled` needs of a decimal's schema."""
-    precision, scale = schema["precision"], schema.get("scale", 0)
-    # Wide enough for any product of a value that fits; what does not fit raises, unrounded. The
-    # exponent is bounded too: `1e999999` is eight bytes of JSON, its integer takes minutes.
-    context = Context(
-        prec=precision + scale + 2, Emax=precision, traps=[Inexact, InvalidOperation, Overflow]
-    )
-    return Decimal(10) ** scale, context.multiply, 10**precision
-
-
-def unscaled(value: Decimal, shift: Decimal, multiply: Any, limit: int) -> int:
-    """The decimal as a whole number of its smallest unit; exact, or an error."""
-    scaled = multiply(value, shift)
-    whole = int(scaled)
-    if whole != scaled or not -limit < whole < limit:
-        raise ValueError
-    return whole
-
-
-def decimal_bytes(unscaled: int) -> bytes:
-    """Two's complement, big-endian, in as many bytes as fastavro writes: for -128, two."""
-    return unscaled.to_bytes((unscaled.bit_length() + 8) >> 3, "big", signed=True)
-
-
 _DOUBLE = struct.Struct("<d").pack
 _FLOAT = struct.Struct("<f").pack
 
@@ -135,9 +98,9 @@ class Writer:
 
     Attributes:
         lines: Statements, indented once.
-        parts: Expressions of the bytes, in order.
+        parts: Expressions of the bytes as text, in order; none has a quotation mark in it.
         names: What the source refers to.
-        strings: Field -> local that holds its UTF-8 bytes, where the field is a string.
+        strings: Field -> source of its UTF-8 bytes, where the field is a string.
         millis: Field -> local that holds its milliseconds, where it is a timestamp.
     """
 
@@ -189,7 +152,7 @@ class Writer:
         parts: list[str] = write(self, x, indent, schema)
         if indent == "  ":
             if kind == "string":
-                self.strings[name] = parts[1]
+                self.strings[name] = f"{parts[-1]}.encode('latin-1')"
             elif logical == "timestamp-millis":
                 self.millis[name] = x
             elif logical == "timestamp-micros":
@@ -208,8 +171,14 @@ class Writer:
         parts = self._write(name, schema[1 - null], x, indent + "  ")
         if parts is None:
             return None
-        self.lines.append(f"{indent}  {out} = _join(({varint(1 - null)!r}, {', '.join(parts)}))")
+        self.lines.append(f"{indent}  {out} = {joined(parts, before=varint(1 - null))}")
         return [out]
+
+
+def joined(parts: Iterable[str], *, before: str = "") -> str:
+    """Source of the text that expressions make together, after some literal text."""
+    literal = before.encode("unicode_escape").decode()
+    return f'f"{literal}' + "".join(f"{{{part}}}" for part in parts) + '"'
 
 
 def kind_of(schema: Any) -> tuple[str, str | None]:
@@ -222,17 +191,16 @@ def kind_of(schema: Any) -> tuple[str, str | None]:
 
 
 def _boolean(w: Writer, x: str, indent: str, _schema: Any) -> list[str]:
-    flags = w.name({True: b"\x01", False: b"\x00"})
+    flags = w.name({True: "\x01", False: "\x00"})
     w.lines.append(f"{indent}if {x}.__class__ is not bool: _refuse()")
     return [f"{flags}[{x}]"]
 
 
-def _whole(low: int, high: int) -> Any:
+def _whole(numbers: str) -> Any:
     def write(w: Writer, x: str, indent: str, _schema: Any) -> list[str]:
-        w.lines.append(
-            f"{indent}if {x}.__class__ is not int or not {low} <= {x} <= {high}: _refuse()"
-        )
-        return [f"_varints[{x}]"]
+        # A float or a bool would find the whole number that it equals.
+        w.lines.append(f"{indent}if {x}.__class__ is not int: _refuse()")
+        return [f"{numbers}[{x}]"]
 
     return write
 
@@ -240,7 +208,7 @@ def _whole(low: int, high: int) -> Any:
 def _number(pack: Any) -> Any:
     def write(w: Writer, x: str, indent: str, _schema: Any) -> list[str]:
         w.lines.append(f"{indent}if {x}.__class__ is not float: {x} = _float({x})")
-        return [f"{w.name(pack)}({x})"]
+        return [f"{w.name(pack)}({x}).decode(_latin)"]
 
     return write
 
@@ -256,32 +224,44 @@ def _as_float(value: Any) -> float:
 
 
 def _string(w: Writer, x: str, indent: str, _schema: Any) -> list[str]:
-    b = w.local()
-    w.lines.append(f"{indent}{b} = {x}.encode()")
-    return [f"_varints[len({b})]", b]
+    # A subclass may be formatted as something else than its text.
+    w.lines.append(f"{indent}if {x}.__class__ is not str or not {x}.isascii(): {x} = _utf8({x})")
+    return [f"_longs[len({x})]", x]
+
+
+def _utf8(text: str) -> str:
+    return text.encode().decode("latin-1")
 
 
 def _bytes(w: Writer, x: str, indent: str, _schema: Any) -> list[str]:
     w.lines.append(f"{indent}if {x}.__class__ is not bytes: _refuse()")
-    return [f"_varints[len({x})]", x]
+    return [f"_longs[len({x})]", f"{x}.decode(_latin)"]
 
 
 def _fixed(w: Writer, x: str, indent: str, schema: Any) -> list[str]:
     size = schema["size"]
     w.lines.append(f"{indent}if {x}.__class__ is not bytes or len({x}) != {size}: _refuse()")
-    return [x]
+    return [f"{x}.decode(_latin)"]
 
 
 def _decimal(w: Writer, x: str, indent: str, schema: Any) -> list[str]:
-    shift, multiply, limit = (w.name(part) for part in unscaled_by(schema))
-    b = w.local()
-    whole = f"_unscaled({x}, {shift}, {multiply}, {limit})"
-    w.lines.append(f"{indent}if {x}.__class__ is not _decimal_type: {x} = _to_decimal({x})")
+    scale_up, scale, exact = (w.name(part) for part in unscaling(schema))
+    n = w.local()
+    w.lines += [
+        f"{indent}if {x}.__class__ is not _decimal_type: {x} = _to_decimal({x})",
+        f"{indent}{n} = int({exact}({scale_up}({x}, {scale})))",
+    ]
     if schema["type"] == "fixed":
-        w.lines.append(f"{indent}{b} = {whole}.to_bytes({schema['size']}, 'big', signed=True)")
-        return [b]
-    w.lines.append(f"{indent}{b} = _decimal_bytes({whole})")
-    return [f"_varints[len({b})]", b]
+        return [f"{n}.to_bytes({schema['size']}, _big, signed=True).decode(_latin)"]
+    high, low = w.local(), w.local()
+    w.lines += [
+        # Two or three bytes, as most amounts of money have: up to 83,886.07, in cents.
+        f"{indent}if 256 <= {n} <= 0x7FFFFF:",
+        f"{indent}  {high} = _high_bytes[{n} >> 8]; {low} = _bytes[{n} & 255]",
+        f"{indent}else:",
+        f"{indent}  {high} = _decimal_text({n}); {low} = ''",
+    ]
+    return [high, low]
 
 
 def to_decimal(value: Any) -> Decimal:
@@ -295,35 +275,40 @@ def to_decimal(value: Any) -> Decimal:
 
 def _timestamp(convert: str) -> Any:
     def write(w: Writer, x: str, indent: str, _schema: Any) -> list[str]:
-        a, b, c = w.local(), w.local(), w.local()
+        low, high = w.local(), w.local()
         w.lines += [
-            f"{indent}if {x}.__class__ is not int: {x} = {convert}({x})",
-            f"{indent}if {_CHUNKED_MIN} <= {x} <= {_CHUNKED_MAX}:",
-            f"{indent}  {a} = _chunks[{x} << 1 & 16383]",
-            f"{indent}  {b} = _chunks[{x} >> 13 & 16383]",
-            f"{indent}  {c} = _ends[{x} >> 27]",
+            f"{indent}if {x}.__class__ is not int: {convert.format(x=x)}",
+            f"{indent}elif not {LONG_MIN} <= {x} <= {LONG_MAX}: _refuse()",
+            f"{indent}if {x} >= 8192:",
+            f"{indent}  {low} = _low_bits[{x} & 8191]; {high} = _high_bits[{x} >> 13]",
             f"{indent}else:",
-            f"{indent}  if not {LONG_MIN} <= {x} <= {LONG_MAX}: _refuse()",
-            f"{indent}  {a} = _varints[{x}]; {b} = {c} = b''",
+            f"{indent}  {low} = _longs[{x}]; {high} = ''",
         ]
-        return [a, b, c]
+        return [low, high]
 
     return write
+
+
+# The common one without a call; it is `millis`.
+_MILLIS = (
+    "{x} = {x} - _epoch; "
+    "{x} = {x}.days * 86_400_000 + {x}.seconds * 1_000 + {x}.microseconds // 1_000"
+)
 
 
 def _converted(convert: str, low: int, high: int) -> Any:
     def write(w: Writer, x: str, indent: str, _schema: Any) -> list[str]:
         w.lines.append(f"{indent}if {x}.__class__ is not int: {x} = {convert}({x})")
         w.lines.append(f"{indent}if not {low} <= {x} <= {high}: _refuse()")
-        return [f"_varints[{x}]"]
+        return [f"_longs[{x}]"]
 
     return write
 
 
 def _uuid(w: Writer, x: str, indent: str, _schema: Any) -> list[str]:
     b = w.local()
-    w.lines.append(f"{indent}{b} = _uuid_text({x}).encode()")
-    return [f"_varints[len({b})]", b]
+    w.lines.append(f"{indent}{b} = _uuid_text({x})")
+    return [f"_longs[len({b})]", b]
 
 
 def _uuid_text(value: Any) -> str:
@@ -337,8 +322,8 @@ def _enum(w: Writer, x: str, _indent: str, schema: Any) -> list[str]:
 
 _WRITERS: Mapping[tuple[str, str | None], Any] = {
     ("boolean", None): _boolean,
-    ("int", None): _whole(INT_MIN, INT_MAX),
-    ("long", None): _whole(LONG_MIN, LONG_MAX),
+    ("int", None): _whole("_ints"),
+    ("long", None): _whole("_longs"),
     ("float", None): _number(_FLOAT),
     ("double", None): _number(_DOUBLE),
     ("string", None): _string,
@@ -347,10 +332,10 @@ _WRITERS: Mapping[tuple[str, str | None], Any] = {
     ("fixed", None): _fixed,
     ("bytes", "decimal"): _decimal,
     ("fixed", "decimal"): _decimal,
-    ("long", "timestamp-millis"): _timestamp("_millis"),
-    ("long", "timestamp-micros"): _timestamp("_micros"),
-    ("long", "local-timestamp-millis"): _timestamp("_local_millis"),
-    ("long", "local-timestamp-micros"): _timestamp("_local_micros"),
+    ("long", "timestamp-millis"): _timestamp(_MILLIS),
+    ("long", "timestamp-micros"): _timestamp("{x} = _micros({x})"),
+    ("long", "local-timestamp-millis"): _timestamp("{x} = _local_millis({x})"),
+    ("long", "local-timestamp-micros"): _timestamp("{x} = _local_micros({x})"),
     ("int", "date"): _converted("_day", INT_MIN, INT_MAX),
     ("int", "time-millis"): _converted("_time_millis", 0, 86_399_999),
     ("long", "time-micros"): _converted("_time_micros", 0, 86_399_999_999),
@@ -365,17 +350,21 @@ _LOGICAL = {
 }  # fmt: skip
 
 SCOPE: Mapping[str, Any] = {
-    "_join": b"".join,
-    "_varints": _VARINTS,
-    "_chunks": _CHUNKS,
-    "_ends": _ENDS,
+    "_latin": "latin-1",
+    "_big": "big",
+    "_bytes": BYTES,
+    "_ints": INTS,
+    "_longs": LONGS,
+    "_low_bits": LOW_BITS,
+    "_high_bits": HIGH_BITS,
+    "_high_bytes": HIGH_BYTES,
     "_refuse": _refuse,
+    "_utf8": _utf8,
     "_float": _as_float,
     "_decimal_type": Decimal,
     "_to_decimal": to_decimal,
-    "_unscaled": unscaled,
-    "_decimal_bytes": decimal_bytes,
-    "_millis": millis,
+    "_decimal_text": decimal_text,
+    "_epoch": EPOCH,
     "_micros": _micros,
     "_local_millis": _local_millis,
     "_local_micros": _local_micros,

@@ -15,14 +15,13 @@ from typing import Any
 from uuid import UUID
 
 from mesh_stream.errors import CodeError
+from mesh_stream.pipeline.avro_numbers import unscaled
 from mesh_stream.pipeline.avro_values import default_value, exact_decimal, named_types
 from mesh_stream.pipeline.avro_writer import (
     SCOPE,
     Writer,
     kind_of,
     to_decimal,
-    unscaled,
-    unscaled_by,
 )
 from mesh_stream.pipeline.shape import Shape
 from mesh_stream.product.schema import in_words
@@ -221,7 +220,7 @@ def _as_it_is(value: Any, _schema: Any) -> Any:
 
 def _decimal(value: Any, schema: Mapping[str, Any]) -> Decimal:
     """Written out to the schema's scale: fastavro counts digits and signs that do not matter."""
-    return exact_decimal(unscaled(to_decimal(value), *unscaled_by(schema)), schema.get("scale", 0))
+    return exact_decimal(unscaled(to_decimal(value), schema), schema.get("scale", 0))
 
 
 _PLAIN: Mapping[tuple[str, str | None], Callable[[Any, Any], Any]] = {

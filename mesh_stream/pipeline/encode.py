@@ -17,7 +17,7 @@ import fastavro
 
 from mesh_stream.errors import ContractError
 from mesh_stream.pipeline.avro_values import default_value, named_types
-from mesh_stream.pipeline.avro_writer import SCOPE, Writer, millis
+from mesh_stream.pipeline.avro_writer import SCOPE, Writer, joined, millis
 from mesh_stream.pipeline.conform import Conform, MisfitError, conform_to
 from mesh_stream.pipeline.record import Fact, Message
 from mesh_stream.pipeline.shape import Shape
@@ -42,11 +42,10 @@ def compile_encode(
         `(record, message) -> Fact`; raises `ContractError` naming the field that does not fit.
     """
     conform = conform_to(contract.schema)
+    frame = b"\x00" + schema_id.to_bytes(4, "big")
     names: dict[str, Any] = {
         **SCOPE,
-        "_frame": b"\x00" + schema_id.to_bytes(4, "big"),
         "_fact": Fact,
-        "_new": tuple.__new__,
         "_explain": _explainer(conform),
         "_too_large": _too_large,
     }
@@ -57,31 +56,32 @@ def compile_encode(
         for field in contract.schema["fields"]
     )
     if flat:
-        names |= writer.names
+        names |= writer.names | {"_frame": frame.decode("latin-1")}
         given = "r"
         lines = writer.lines
-        value = f"_join((_frame, {', '.join(writer.parts)}))"
+        value = joined(["_frame", *writer.parts]) + ".encode(_latin)"
     else:
-        names |= {"_conform": conform, "_write": _fastavro_writer(contract)}
+        names |= {"_conform": conform, "_write": _fastavro_writer(contract), "_frame": frame}
         # From here on the record is plain data: a dict of the contract's fields.
         writer, shape = Writer(), Shape(dict)
         given = "record"
         lines = ["  r = _conform(record)"]
         value = "_frame + _write(r)"
+    key = _key(output, writer, shape, names)
+    event_time = _event_time(output, contract, writer, shape, names)
     source = "\n".join(
         [
             f"def encode({given}, m):",
             " try:",
             *lines,
             f"  value = {value}",
-            f"  key = {_key(output, writer, shape, names)}",
-            f"  moment = {_event_time(output, contract, writer, shape, names)}",
+            f"  fact = _fact(value, {key}, {event_time})",
             " except MemoryError:",
             "  raise",
             " except Exception as error:",
             f"  raise _explain({given}, error) from error",
             f" if len(value) > {record_bytes}: _too_large(value, {record_bytes})",
-            " return _new(_fact, (value, key, moment))",
+            " return fact",
         ]
     )
     # Built from field names (Avro identifiers) and constants passed by reference.

@@ -68,7 +68,7 @@ class Committed:
         for rejected in outcome.rejected:
             self.rejected[rejected.fault_class, rejected.rule] += 1
         self.tolerated.update(outcome.tolerated)
-        self.event_times += [event_time for _, _, event_time in outcome.facts]
+        self.event_times += [fact.event_time for fact in outcome.facts]
 
 
 class Witness(Protocol):

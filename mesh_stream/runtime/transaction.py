@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
@@ -133,11 +134,11 @@ class Transaction:
         assert self._producer is not None
         produce = self._producer.produce
         try:
-            for value, key, _ in facts:
+            for fact in facts:
                 try:
-                    produce(topic, value, key)
+                    produce(topic, fact.value, fact.key)
                 except BufferError:
-                    self._when_room(lambda v=value, k=key: produce(topic, v, k))  # type: ignore[misc]  # bound here, called here
+                    self._when_room(partial(produce, topic, fact.value, fact.key))
         except KafkaException as error:
             self._raise(f"produce to {topic}", error)
 
