@@ -9,6 +9,7 @@ still has in its queues after a rebalance or a seek.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ _T = TypeVar("_T")
 ASK_SLICE_SECONDS = 2.0
 ASK_AGAIN_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 30.0
+_NEVER = sys.maxsize
 
 
 @dataclass(slots=True)
@@ -130,21 +132,27 @@ class Partitions:
         Args:
             batch: Records without an error.
         """
-        positions, moved, held = self.positions, self.moved, self.held
         runs: dict[Partition, list[Message]] = {}
+        topic = number = None
         for message in batch:
-            partition: Partition = (message.topic(), message.partition())  # type: ignore[assignment]  # a record has both
-            position = positions.get(partition)
+            # Fetches bring long stretches of one partition: it is looked up once for each.
+            if message.partition() != number or message.topic() != topic:
+                topic, number = message.topic(), message.partition()
+                partition: Partition = (topic, number)  # type: ignore[assignment]  # a record has both
+                run = runs.setdefault(partition, [])
+                position = _after(run) if run else self._next_offset(partition)
             offset: int = message.offset()  # type: ignore[assignment]  # as above
-            if position is None or offset < position or partition in held:
-                continue
-            positions[partition] = offset + 1
-            if (run := runs.get(partition)) is None:
-                runs[partition] = [message]
-                moved.add(partition)
-            else:
+            if offset >= position:
                 run.append(message)
+                position = offset + 1
+        runs = {partition: run for partition, run in runs.items() if run}
+        self.positions.update((partition, _after(run)) for partition, run in runs.items())
+        self.moved.update(runs)
         return runs
+
+    def _next_offset(self, partition: Partition) -> int:
+        """The next offset to read; one that no record has where none is to be read."""
+        return _NEVER if partition in self.held else self.positions.get(partition, _NEVER)
 
     def reached_end(self, topic: str, partition: int, offset: int) -> bool:
         """Go over what no reader sees at a partition's end: markers and aborted records.
@@ -279,6 +287,11 @@ class Partitions:
 def names(partitions: Iterable[TopicPartition]) -> str:
     """Partitions as every log line names them; `nothing` where there is none."""
     return ", ".join(f"{tp.topic}[{tp.partition}]" for tp in partitions) or "nothing"
+
+
+def _after(run: list[Message]) -> int:
+    offset: int = run[-1].offset()  # type: ignore[assignment]  # a record has one
+    return offset + 1
 
 
 def consumer_fault(error: KafkaError, product: str, place: str) -> MeshError | None:
