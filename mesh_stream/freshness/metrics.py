@@ -12,7 +12,7 @@ lock a record, and its histogram cannot take a batch.
 from __future__ import annotations
 
 import time
-from bisect import bisect_right
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
@@ -106,20 +106,24 @@ class ProductMetrics(Collector):
         self._count_freshness(transaction.event_times, transaction.at)
 
     def _count_freshness(self, event_times: list[int], at: int) -> None:
-        """Sort a whole transaction's ages into the buckets at the cost of one sort."""
-        ages = sorted((at - event_time) / 1000 for event_time in event_times if event_time >= 0)
-        if not ages:
+        """Sort a whole transaction's event times into the buckets at the cost of one sort."""
+        times = sorted(event_times)
+        del times[: bisect_left(times, 0)]
+        if not times:
             return
         # A clock ahead of ours makes a negative age; a fact is never fresher than now.
-        self._freshness_sum += sum(age for age in ages if age > 0)
-        below = 0
+        past = times[: bisect_left(times, at)]
+        self._freshness_sum += (at * len(past) - sum(past)) / 1000
+        older = len(times)
         for index, bound in enumerate(self._bounds):
-            upto = bisect_right(ages, bound)
-            self._freshness[index] += upto - below
-            below = upto
-        self._freshness[-1] += len(ages) - below
-        self._good += bisect_right(ages, self._product.sla.freshness_seconds)
-        self._newest_event = max(self._newest_event, at / 1000 - ages[0])
+            # As old as the bound is within it.
+            upto = bisect_left(times, at - bound * 1000)
+            self._freshness[index] += older - upto
+            older = upto
+        self._freshness[-1] += older
+        objective = self._product.sla.freshness_seconds
+        self._good += len(times) - bisect_left(times, at - objective * 1000)
+        self._newest_event = max(self._newest_event, times[-1] / 1000)
 
     def ended(self, ending: Ending) -> None:
         """Count how a transaction ended."""
