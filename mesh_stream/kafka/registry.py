@@ -37,6 +37,8 @@ such schema" is asked again after this long. Only once in `CONFIRM_EVERY_SECONDS
 records make ids up, and must not slow the good ones down."""
 CONFIRM_EVERY_SECONDS = 10.0
 MAX_UNKNOWN = 10_000
+SLOW_SECONDS = 1.0
+"""A failure that took longer is not asked for again right away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ class SchemaRegistry:
         self._schemas: dict[int | UUID, Any] = {}
         self._unusable: dict[int | UUID, _Unusable] = {}
         self._confirm_from = float("-inf")
+        self._failure: RegistryError | None = None
+        self._rests_until = float("-inf")
 
     def __enter__(self) -> Self:
         return self
@@ -113,7 +117,7 @@ class SchemaRegistry:
             if schema_id not in self._schemas and (
                 unusable is None or unusable.until <= self._clock()
             ):
-                unusable = self._learn(schema_id)
+                unusable = self._learn_unless_resting(schema_id)
         if unusable is None or schema_id in self._schemas:
             return self._schemas[schema_id]
         if unusable.refusal:
@@ -211,6 +215,23 @@ class SchemaRegistry:
         if not isinstance(answer, list):
             raise RegistryError(f"schema registry {self.url}: GET /subjects gave no list")
         return [str(subject) for subject in answer]
+
+    def _learn_unless_resting(self, schema_id: int | UUID) -> _Unusable | None:
+        """Leaves a registry that was slow to fail alone for as long as that took.
+
+        Whoever asks meanwhile is told so at once. Otherwise the partitions of a worker would wait
+        for a registry that hangs one after the other, and those that need nothing of it as well.
+        """
+        began = self._clock()
+        if self._failure is not None and began < self._rests_until:
+            raise RegistryError(str(self._failure)) from self._failure
+        try:
+            return self._learn(schema_id)
+        except RegistryError as failure:
+            now = self._clock()
+            if now - began > SLOW_SECONDS:
+                self._failure, self._rests_until = failure, now + (now - began)
+            raise
 
     def _learn(self, schema_id: int | UUID) -> _Unusable | None:
         """Asks for a schema and remembers what came of it; None: it is known now."""

@@ -437,6 +437,25 @@ class TestOutages:
 
         assert observed == {"timeout": 1}
 
+    def test_a_registry_that_was_slow_to_fail_rests_for_as_long(
+        self, server: FaultyRegistry, registry: SchemaRegistry, clock: Clock
+    ) -> None:
+        def slowly(exchange: Exchange) -> None:
+            clock.now += 5
+            exchange.answer(503, {})
+
+        server.behaviour = slowly
+        with pytest.raises(RegistryError):
+            registry.writer_schema(7)
+        asked, server.behaviour = len(server.paths), knows
+        for schema_id in (7, 8):
+            with pytest.raises(RegistryError, match="503"):
+                registry.writer_schema(schema_id)
+        assert len(server.paths) == asked
+
+        clock.now += 6
+        assert registry.writer_schema(7) == ORDER
+
     def test_a_dripping_registry_is_not_listened_to_for_ever(
         self, server: FaultyRegistry, observed: Counter[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
