@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, Producer
 from tests.kafka.harness.goods import Good, Goods
 
 TICK_SECONDS = 0.01
+PARTITION_BY_KEY = -1
 
 
 class Feed:
@@ -42,10 +43,15 @@ class Feed:
             }
         )
 
-    def send(self, *goods: Good) -> None:
-        """Send these records now; returns once they are acknowledged."""
+    def send(self, *goods: Good, partition: int | None = None) -> None:
+        """Send these records now; returns once they are acknowledged.
+
+        Args:
+            goods: The records.
+            partition: Where to; None: where their keys belong.
+        """
         for good in goods:
-            self._produce(good)
+            self._produce(good, partition)
         self._flush()
 
     def start(self, rate: int) -> None:
@@ -72,7 +78,7 @@ class Feed:
             count = due
             self._producer.poll(0)
 
-    def _produce(self, good: Good) -> None:
+    def _produce(self, good: Good, partition: int | None = None) -> None:
         self.sent.append(good)
 
         def delivered(error: KafkaError | None, message: Any) -> None:
@@ -81,7 +87,8 @@ class Feed:
             else:
                 self.places[message.topic(), message.partition(), message.offset()] = good
 
-        self._producer.produce(self.topic, good.value, good.key, on_delivery=delivered)
+        place = PARTITION_BY_KEY if partition is None else partition
+        self._producer.produce(self.topic, good.value, good.key, place, on_delivery=delivered)
 
     def _flush(self) -> None:
         left = self._producer.flush(90)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import json
 import random
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ class Goods:
         self._keys = [f"k{number}" for number in range(keys)]
         self._bad = bad
         self._skipped = skipped
-        self._seqs = dict.fromkeys(self._keys, 0)
+        self._seqs: Counter[str] = Counter()
         self._n = 0
 
     def next(self, kind: str | None = None, *, key: str | None = None, padding: str = "") -> Good:

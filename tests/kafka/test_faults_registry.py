@@ -1,0 +1,167 @@
+"""A schema registry that is down, hung, overloaded or refuses: never a dead letter for that."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pytest
+
+from mesh_stream.kafka.registry import SchemaRegistry
+from mesh_stream.local.stack import Stack
+from mesh_stream.settings import Settings
+from tests.deadline import eventually
+from tests.kafka.harness.goods import Good
+from tests.kafka.harness.registry_proxy import Mood, RegistryProxy, registry_proxy
+from tests.kafka.harness.scene import Scene, scene
+
+pytestmark = pytest.mark.kafka
+
+UNREACHABLE, DENIED, NOT_PROVISIONED = 3, 4, 2
+OUTAGES = [Mood.DOWN, Mood.HUNG, Mood.BROKEN, Mood.BUSY]
+PARTITIONS = 5
+
+FIELDS = [
+    {"name": name, "type": "string" if name in ("key", "kind", "padding") else "long"}
+    for name in ("n", "key", "seq", "kind", "padding")
+]
+
+
+def test_a_worker_starts_only_where_the_registry_knows_its_schema(
+    stack: Stack, tmp_path: Path, seed: int
+) -> None:
+    refusals = {
+        **dict.fromkeys(OUTAGES, UNREACHABLE),
+        Mood.UNAUTHENTICATED: DENIED,
+        Mood.FORBIDDEN: DENIED,
+    }
+    with scene(stack, tmp_path, seed) as torture, ExitStack() as proxies:
+        torture.feed.send(torture.feed.goods.next("good"))
+        slots = {}
+        for number, mood in enumerate(refusals):
+            proxy = proxies.enter_context(registry_proxy(stack.registry_url))
+            proxy.mood = mood
+            slots[mood] = torture.slot(number, registry_url=proxy.url)
+            slots[mood].start()
+
+        assert {mood: slot.wait(60) for mood, slot in slots.items()} == refusals
+        for slot in slots.values():
+            assert slot.said().splitlines()[-1].startswith("error: schema registry http://")
+        assert torture.lag() == 1
+        assert torture.reader.records == []
+
+
+def test_a_worker_whose_schema_is_not_registered_says_what_provides_it(
+    stack: Stack, tmp_path: Path, seed: int
+) -> None:
+    with scene(stack, tmp_path, seed) as torture:
+        torture.feed.send(torture.feed.goods.next("good"))
+        declaration = torture.folder / "data_product.yaml"
+        declaration.write_text(declaration.read_text().replace("- n: long", "- n: long?"))
+        slot = torture.slot(0)
+        slot.start()
+
+        assert slot.wait(60) == NOT_PROVISIONED
+        assert f"subject {torture.product.subject} does not have the declared schema" in slot.said()
+        assert "mesh-stream apply" in slot.said()
+        assert torture.lag() == 1
+
+
+@pytest.fixture
+def torture(stack: Stack, tmp_path: Path, seed: int) -> Iterator[Scene]:
+    port = {"topic": f"raw.avro-{seed}-{time.time_ns()}", "format": "avro"}
+    with scene(stack, tmp_path, seed, partitions=PARTITIONS, inputs=[port]) as built:
+        yield built
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+def test_an_outage_holds_back_what_needs_the_registry_and_nothing_else(
+    torture: Scene, outage: Mood
+) -> None:
+    with registry_proxy(torture.stack.registry_url) as proxy:
+        source = _Source(torture)
+        slot = torture.slot(0, registry_url=proxy.url)
+        slot.start()
+        source.send("v1", partitions=range(PARTITIONS))
+        eventually(lambda: torture.lag() == 0, within=60, what="records of a known schema")
+
+        proxy.mood = outage
+        source.register("v2")
+        held = range(PARTITIONS - 1)
+        source.send("v2", partitions=held)
+        source.send("v1", partitions=range(PARTITIONS))
+        eventually(lambda: slot.metric("mesh_worker_state", state="paused"), within=30, what="held")
+        # The partition without unknown schemas goes on, and the others keep their order.
+        last = PARTITIONS - 1
+        before = len(torture.reader.records)
+        for count in (10, 20, 30):
+            source.send("v1", partitions=[last])
+            _await_facts(torture, before + count)
+        assert {read.key for read in torture.reader.records[before:]} == {f"p{last}".encode()}
+        assert slot.alive()
+        _expect_no_flood(proxy, source.ids["v2"])
+
+        proxy.mood = Mood.WELL
+        torture.settle(within=60)
+        assert all(read.topic == torture.product.output.topic for read in torture.verify())
+        assert "producer lost" not in slot.said()
+        slot.signal(signal.SIGTERM)
+        assert slot.wait(15) == 0
+
+
+class _Source:
+    """A source system that writes Avro in one version of its schema or another."""
+
+    def __init__(self, torture: Scene) -> None:
+        self._torture = torture
+        env = {
+            "MESH_BOOTSTRAP_SERVERS": torture.stack.bootstrap_servers,
+            "MESH_REGISTRY_URL": torture.stack.registry_url,
+        }
+        self._settings = Settings.load(env)
+        self._schemas: dict[str, Any] = {}
+        self.ids: dict[str, int] = {}
+        self.register("v1")
+
+    def register(self, version: str) -> None:
+        # A further field makes it another schema, with an id of its own.
+        more = [{"name": version, "type": "string", "default": ""}]
+        schema = {"type": "record", "name": "Event", "fields": [*FIELDS, *more]}
+        self._schemas[version] = fastavro.parse_schema(schema)
+        with SchemaRegistry(self._settings) as registry:
+            subject = f"{self._torture.raw}-{version}-value"
+            self.ids[version] = registry.register(subject, json.dumps(schema))
+
+    def send(self, version: str, *, partitions: Any) -> None:
+        """Ten records to each partition; each has a key of its own."""
+        for partition in partitions:
+            for _ in range(10):
+                good = self._torture.feed.goods.next("good", key=f"p{partition}")
+                self._torture.feed.send(self._written(good, version), partition=partition)
+
+    def _written(self, good: Good, version: str) -> Good:
+        stream = BytesIO()
+        fastavro.schemaless_writer(stream, self._schemas[version], json.loads(good.value))
+        framed = b"\0" + self.ids[version].to_bytes(4, "big") + stream.getvalue()
+        return dataclasses.replace(good, value=framed)
+
+
+def _await_facts(torture: Scene, count: int) -> None:
+    # A registry that hangs holds up everything for the five seconds of a question, and then rests.
+    eventually(
+        lambda: len(torture.reader.records) >= count, within=12, what=f"facts, {count} in all"
+    )
+
+
+def _expect_no_flood(proxy: RegistryProxy, schema_id: int) -> None:
+    asked = sum(count for path, count in proxy.asked.items() if path.endswith(f"/{schema_id}"))
+    # Four partitions, each tried again with back-off, each try asked at most twice.
+    assert 1 <= asked < 100
