@@ -96,7 +96,7 @@ class Transaction:
         self._settings = settings
         self._stopping = stopping
         self._producer: Producer | None = None
-        self._failed_delivery: KafkaError | None = None
+        self._failed_delivery: tuple[str, KafkaError] | None = None
         self.is_open = False
         self.timeout = float(settings["transaction.timeout.ms"]) / 1000
         """Seconds after which the coordinator aborts an open transaction."""
@@ -235,10 +235,10 @@ class Transaction:
             else:
                 return producer
 
-    def _on_delivery(self, error: KafkaError | None, _message: object) -> None:
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         # Only failures are reported. The commit would fail too, but with a poorer reason.
         if error is not None and self._failed_delivery is None:
-            self._failed_delivery = error
+            self._failed_delivery = (f"write to {message.topic()}", error)
 
     def _call(self, doing: str, function: Callable[[], Any]) -> None:
         try:
@@ -250,9 +250,8 @@ class Transaction:
         problem: KafkaError = error.args[0]
         if problem.code() == KafkaError._FATAL:  # noqa: SLF001 - the library's public code
             problem = self._fatal_reason() or problem
-        cause = self._failed_delivery or problem
         if problem.txn_requires_abort() or problem.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            raise AbortNeededError(doing, cause) from error
+            raise AbortNeededError(*(self._failed_delivery or (doing, problem))) from error
         self.drop()
         raise ProducerLostError(doing, problem) from error
 
