@@ -15,13 +15,14 @@ the input record is rejected whole, so that mending and replaying it never doubl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mesh_stream.errors import ContractError, HaltError, PlatformError, RecordError
 from mesh_stream.pipeline.avro_input import WriterSchemas
 from mesh_stream.pipeline.decode import compile_decode
 from mesh_stream.pipeline.encode import Encode, compile_encode
+from mesh_stream.pipeline.input_time import InputTime
 from mesh_stream.pipeline.quality import Judge, compile_rules
 from mesh_stream.pipeline.record import Fact, Filtered, Message, Outcome, Rejected, where
 from mesh_stream.pipeline.shape import Shape
@@ -71,6 +72,10 @@ class Pipeline:
         )
         self._transform = compile_transform(port.transformation, fanout=product.limits.fanout)
         self._stages = _StagesByType(product, schema_id)
+        if port.event_time is not None and product.output.event_time is None:
+            time = InputTime(port.event_time)
+            self._decode = time.noting(self._decode)
+            self._stages.finish = time.stamping
 
     def process(self, run: Sequence[Message], outcome: Outcome) -> None:
         """Take every record of a run down the path, in order, and add up what became of them.
@@ -132,26 +137,30 @@ class Pipeline:
 
 
 class _StagesByType(dict[type, tuple[Judge, Encode]]):
-    """The last two stages for each type of record, compiled on first sight of the type."""
+    """The last two stages for each type of record, compiled on first sight of the type.
+
+    Attributes:
+        finish: What is made of the last one.
+    """
 
     def __init__(self, product: Product, schema_id: int) -> None:
         super().__init__()
         self._product = product
         self._schema_id = schema_id
+        self.finish: Callable[[Encode], Encode] = lambda encode: encode
 
     def __missing__(self, record_type: type) -> tuple[Judge, Encode]:
         product = self._product
         shape = Shape(record_type)
-        stages = (
-            compile_rules(product.rules, contract=product.contract, shape=shape),
-            compile_encode(
-                product.contract,
-                output=product.output,
-                schema_id=self._schema_id,
-                record_bytes=product.limits.record_bytes,
-                shape=shape,
-            ),
+        judge = compile_rules(product.rules, contract=product.contract, shape=shape)
+        encode = compile_encode(
+            product.contract,
+            output=product.output,
+            schema_id=self._schema_id,
+            record_bytes=product.limits.record_bytes,
+            shape=shape,
         )
+        stages = (judge, self.finish(encode))
         self[record_type] = stages
         return stages
 
