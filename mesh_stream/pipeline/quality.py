@@ -59,7 +59,7 @@ def compile_rules(rules: Sequence[Rule], *, contract: Contract, shape: Shape) ->
     lines = [
         f"    {local} = {shape.value(field, default='None')}" for field, local in locals_.items()
     ]
-    names |= {"_broken": _one_by_one(rules, contract, shape), "_passes": _PASSES}
+    names["_broken"] = _one_by_one(rules, contract, shape)
     source = "\n".join(
         [
             "def judge(r):",
@@ -67,8 +67,6 @@ def compile_rules(rules: Sequence[Rule], *, contract: Contract, shape: Shape) ->
             *lines,
             f"    if {' and '.join(together)}:",
             "      return None",
-            "  except _passes:",
-            "    raise",
             "  except Exception:",
             "    pass",
             "  return _broken(r) or None",

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mesh_stream.pipeline.deadletter import (
@@ -142,6 +142,9 @@ def test_a_number_that_others_wrote_is_bounded() -> None:
     assert why["mesh.dlq.first.seen"] == str(NOW)  # nothing was seen before it was
 
 
+@example("a" + "é" * 600)
+@example("\u20ac" * 342)
+@example("ab" + "\U0001f600" * 300)
 @given(st.text(max_size=2_000) | st.text("é\u20ac\U0001f600\ud800", max_size=2_000))
 def test_a_reason_is_cut_at_a_character_within_its_bound(reason: str) -> None:
     cut = dict(headers_of(reason=reason))["__dlq.errors.message"]
