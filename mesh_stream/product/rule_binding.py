@@ -55,11 +55,13 @@ RESERVED = frozenset(
         "malformed",
         "oversize",
         "schema",
+        "schema_incompatible",
         "tombstone",
         "trailing_bytes",
         "transformation",
         "type",
         "unknown_schema",
+        "unsafe_schema",
     }
 )
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
