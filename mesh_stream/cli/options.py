@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import click
 
 from mesh_stream.credentials import MaskingFilter
+from mesh_stream.errors import BrokerError, DeclarationError, Fault
 from mesh_stream.product.product import Mesh, Product
-from mesh_stream.settings import Settings
+from mesh_stream.settings import Settings, products_folder
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -38,6 +39,32 @@ def settings_of(products: str | None) -> Settings:
     for handler in logging.getLogger().handlers:
         handler.addFilter(MaskingFilter(settings.masks()))
     return settings
+
+
+def load(products: str | None) -> tuple[Mesh, Settings]:
+    """What is declared, and where it runs.
+
+    Raises:
+        DeclarationError: Every fault of both at once; nothing was connected to.
+        BrokerError: No broker is named and no stack runs.
+    """
+    from mesh_stream.product.loader import load_mesh
+
+    faults: tuple[Fault, ...] = ()
+    try:
+        mesh = load_mesh(products_folder(os.environ, products))
+    except DeclarationError as error:
+        faults = error.faults
+    try:
+        settings = settings_of(products)
+    except DeclarationError as error:
+        faults += error.faults
+    except BrokerError:
+        if not faults:
+            raise
+    if faults:
+        raise DeclarationError(faults)
+    return mesh, settings
 
 
 def _running_stack() -> tuple[str, str] | None:

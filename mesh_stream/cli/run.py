@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from mesh_stream.cli.options import choose, log_to_stderr, products_option, settings_of
+from mesh_stream.cli.options import choose, load, log_to_stderr, products_option
 
 if TYPE_CHECKING:
     from mesh_stream.runtime.supervisor import Supervisor
@@ -58,11 +58,9 @@ def run(
     One process for each product and slot; a worker that crashes is restarted with back-off. SIGTERM
     or Ctrl-C commits what is open and ends within 10 seconds; a second one ends at once.
     """
-    from mesh_stream.product.loader import load_mesh
-
     log_to_stderr(verbose=not quiet)
-    settings = settings_of(products)
-    chosen = choose(load_mesh(settings.products), products_named, domain)
+    mesh, settings = load(products)
+    chosen = choose(mesh, products_named, domain)
     supervisor = supervisor_of(
         [product.name for product in chosen],
         numbers=range(first_slot, first_slot + slots),
@@ -114,12 +112,11 @@ def _work(name: str, slot: int, metrics: str | None, products: str | None) -> No
     from mesh_stream.errors import PlatformError
     from mesh_stream.freshness.metrics import ProductMetrics
     from mesh_stream.kafka.registry import SchemaRegistry
-    from mesh_stream.product.loader import load_mesh
     from mesh_stream.runtime.pace import Pace
     from mesh_stream.runtime.slot import run_slot
 
-    settings = settings_of(products)
-    (product,) = choose(load_mesh(settings.products), [name], None)
+    mesh, settings = load(products)
+    (product,) = choose(mesh, [name], None)
     exported = CollectorRegistry()
     witness = ProductMetrics(product, exported)
     if metrics:
