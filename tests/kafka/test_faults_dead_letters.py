@@ -37,7 +37,7 @@ def test_dead_letters_that_the_broker_refuses_stop_the_product_and_lose_nothing(
         _send(torture, "good", "malformed", "good")
         assert slot.wait(60) == UNREACHABLE
         last = slot.said().splitlines()[-1]
-        assert f"cannot write to {letters}: " in last
+        assert letters in last
         assert "MSG_SIZE_TOO_LARGE" in last
         assert slot.said().count("reading again") > 2, "it did not try again"
         assert torture.lag() == 3

@@ -16,6 +16,8 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
+from tests.deadline import eventually
+
 SECONDS = 10.0
 PATIENCE_SECONDS = 30.0
 
@@ -45,7 +47,13 @@ def create_topic(admin: AdminClient, name: str, partitions: int, **settings: str
 
 
 def delete_topic(admin: AdminClient, name: str) -> None:
+    """Delete a topic, and wait until it is gone."""
     _patiently(lambda: admin.delete_topics([name])[name].result(SECONDS))
+    eventually(
+        lambda: name not in admin.list_topics(timeout=SECONDS).topics,
+        within=PATIENCE_SECONDS,
+        what=f"{name} is gone",
+    )
 
 
 def partitions_of(admin: AdminClient, topic: str) -> int:
