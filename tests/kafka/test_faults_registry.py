@@ -1,4 +1,4 @@
-"""A schema registry that is down, hung, overloaded or refuses: never a dead letter for that."""
+"""A schema registry that is down, hung or overloaded: never a dead letter for that."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import json
 import signal
 import time
-from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ from tests.kafka.harness.slot import SlotProcess
 
 pytestmark = pytest.mark.kafka
 
-UNREACHABLE, DENIED, NOT_PROVISIONED = 3, 4, 2
 OUTAGES = [Mood.DOWN, Mood.HUNG, Mood.BROKEN, Mood.BUSY]
 PARTITIONS = 5
 
@@ -34,46 +32,6 @@ FIELDS = [
     {"name": name, "type": "string" if name in ("key", "kind", "padding") else "long"}
     for name in ("n", "key", "seq", "kind", "padding")
 ]
-
-
-def test_a_worker_starts_only_where_the_registry_knows_its_schema(
-    stack: Stack, tmp_path: Path, seed: int
-) -> None:
-    refusals = {
-        **dict.fromkeys(OUTAGES, UNREACHABLE),
-        Mood.UNAUTHENTICATED: DENIED,
-        Mood.FORBIDDEN: DENIED,
-    }
-    with scene(stack, tmp_path, seed) as torture, ExitStack() as proxies:
-        torture.feed.send(torture.feed.goods.next("good"))
-        slots = {}
-        for number, mood in enumerate(refusals):
-            proxy = proxies.enter_context(registry_proxy(stack.registry_url))
-            proxy.mood = mood
-            slots[mood] = torture.slot(number, registry_url=proxy.url)
-            slots[mood].start()
-
-        assert {mood: slot.wait(60) for mood, slot in slots.items()} == refusals
-        for slot in slots.values():
-            assert slot.said().splitlines()[-1].startswith("error: schema registry http://")
-        assert torture.lag() == 1
-        assert torture.reader.records == []
-
-
-def test_a_worker_whose_schema_is_not_registered_says_what_provides_it(
-    stack: Stack, tmp_path: Path, seed: int
-) -> None:
-    with scene(stack, tmp_path, seed) as torture:
-        torture.feed.send(torture.feed.goods.next("good"))
-        declaration = torture.folder / "data_product.yaml"
-        declaration.write_text(declaration.read_text().replace("- n: long", "- n: long?"))
-        slot = torture.slot(0)
-        slot.start()
-
-        assert slot.wait(60) == NOT_PROVISIONED
-        assert f"subject {torture.product.subject} does not have the declared schema" in slot.said()
-        assert "mesh-stream apply" in slot.said()
-        assert torture.lag() == 1
 
 
 def test_outages_hold_back_what_needs_the_registry_and_nothing_else(

@@ -22,16 +22,9 @@ class Mood(enum.Enum):
     HUNG = "says nothing"
     BROKEN = "answers 503"
     BUSY = "answers 429"
-    UNAUTHENTICATED = "answers 401"
-    FORBIDDEN = "answers 403"
 
 
-_STATUS = {
-    Mood.BROKEN: 503,
-    Mood.BUSY: 429,
-    Mood.UNAUTHENTICATED: 401,
-    Mood.FORBIDDEN: 403,
-}
+_STATUS = {Mood.BROKEN: 503, Mood.BUSY: 429}
 
 
 class RegistryProxy(ThreadingHTTPServer):
