@@ -1,4 +1,4 @@
-"""The benchmark compares like with like: every contender makes the same facts of the same orders."""
+"""The benchmark compares like with like: all contenders make the same facts of the same orders."""
 
 from __future__ import annotations
 
