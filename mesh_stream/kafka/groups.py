@@ -6,21 +6,25 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from mesh_stream.kafka.client import Admin, code_of, kafka_error
+from mesh_stream.kafka.client import Admin, code_of, kafka_error, reader_settings
 from mesh_stream.kafka.topics import SECONDS
+from mesh_stream.settings import Settings
 
 Partition = tuple[str, int]
 """(topic, partition)."""
 
 PATIENCE_SECONDS = 20.0
 """Longer than a worker's transaction may stay undecided after the worker was killed."""
+ASK_SECONDS = 2.0
 _AGAIN_SECONDS = 0.05
 
 # Offsets in an open transaction, and a broker that has just started: ask again.
 _PASSING = (
     KafkaError.UNSTABLE_OFFSET_COMMIT,
+    # How the client library reports the first.
+    KafkaError._TIMED_OUT,  # noqa: SLF001 - an underscore marks librdkafka's own codes
     KafkaError.NOT_COORDINATOR,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
@@ -29,10 +33,14 @@ _PASSING = (
 _T = TypeVar("_T")
 
 
-def committed(admin: Admin, group: str, partitions: Iterable[Partition]) -> dict[Partition, int]:
+def committed(
+    settings: Settings, group: str, partitions: Iterable[Partition]
+) -> dict[Partition, int]:
     """The next offset that a group will read; a partition it never committed is left out.
 
-    Offsets that are in a transaction are waited for: whether they count is not decided.
+    Offsets that are in a transaction are waited for: whether they count is not decided. A consumer
+    that never joins the group is asked, not the administrative client: librdkafka 2.16 ends the
+    process (SIGSEGV in `rd_kafka_cgrp_op`) when the coordinator answers that one with an error.
 
     Raises:
         PlatformError: The broker did not answer, or refused; or a transaction stayed undecided.
@@ -41,19 +49,19 @@ def committed(admin: Admin, group: str, partitions: Iterable[Partition]) -> dict
     if not asked:
         return {}
 
+    asker = Consumer(reader_settings(settings, group=group, client_id=f"{group}.asker"))
+
     def ask() -> list[TopicPartition]:
-        answers = admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group, asked)],
-            require_stable=True,
-            request_timeout=SECONDS,
-        )
-        found = answers[group].result(SECONDS + 1).topic_partitions or []
+        found = asker.committed(asked, timeout=ASK_SECONDS)
         for tp in found:
             if tp.error is not None:
                 raise KafkaException(tp.error)
-        return list(found)
+        return found
 
-    found: list[TopicPartition] = _patiently(ask, [], f"read the offsets of group {group}")
+    try:
+        found: list[TopicPartition] = _patiently(ask, [], f"read the offsets of group {group}")
+    finally:
+        asker.close()
     return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
 
 

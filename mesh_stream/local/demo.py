@@ -27,7 +27,7 @@ from mesh_stream.local import feed, process, stack
 from mesh_stream.local.books import Summary
 from mesh_stream.local.crew import Crew, Feeding
 from mesh_stream.local.interrupts import Interrupts
-from mesh_stream.local.play import Play
+from mesh_stream.local.play import Outlook, Play
 from mesh_stream.local.screen import line, live_screen
 from mesh_stream.local.stack import Stack
 from mesh_stream.mesh.apply import apply
@@ -93,12 +93,15 @@ def run(mesh: Mesh, options: Options, *, workers: Workers, console: Console) -> 
         _refuse_company(mesh, asking, interrupts, console)
         log = running.data / "logs" / LOG
         supervisor = workers(settings, sorted(mesh.products), _logs_to(log, cleanup))
-        play = Play(
-            mesh,
+        outlook = Outlook(
+            settings,
+            registry,
             asker=cleanup.enter_context(Reader(settings, client_id="mesh.demo.asker")),
             follower=cleanup.enter_context(Reader(settings, client_id="mesh.demo")),
-            admin=asking,
-            registry=registry,
+        )
+        play = Play(
+            mesh,
+            outlook=outlook,
             crew=Crew(supervisor),
             feeding=_feeding(mesh, settings, options, console),
             interrupts=interrupts,

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
 import httpx
 
 from mesh_stream.errors import MeshError
-from mesh_stream.kafka.client import Admin
 from mesh_stream.kafka.groups import committed
 from mesh_stream.kafka.reader import Reader
 from mesh_stream.kafka.registry import SchemaRegistry
@@ -26,6 +26,7 @@ from mesh_stream.local.interrupts import Interrupts
 from mesh_stream.local.screen import Row, Screen
 from mesh_stream.pipeline.avro_input import AvroReader
 from mesh_stream.product.product import Mesh, Product
+from mesh_stream.settings import Settings
 
 _TICK_SECONDS = 0.5
 _GLANCE_SECONDS = 0.1
@@ -39,15 +40,29 @@ _SETTLE_SECONDS = 5.0
 _ACKNOWLEDGE_SECONDS = 35.0
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a demo sees the mesh through, from outside the workers.
+
+    Attributes:
+        settings: Where broker and registry are.
+        registry: The registry's client.
+        asker: A reader that is asked for the ends of topics.
+        follower: A reader that follows the topics.
+    """
+
+    settings: Settings
+    registry: SchemaRegistry
+    asker: Reader
+    follower: Reader
+
+
 class Play:
     """The running parts of one demo.
 
     Args:
         mesh: Every product; all of them run.
-        asker: A reader that is asked for ends of topics.
-        follower: A reader that follows the topics.
-        admin: The broker's client.
-        registry: The registry's client.
+        outlook: How it is seen.
         crew: The workers, not yet started.
         feeding: The feed, not yet started; None where there is nothing to feed.
         interrupts: Ends everything early.
@@ -57,17 +72,14 @@ class Play:
         self,
         mesh: Mesh,
         *,
-        asker: Reader,
-        follower: Reader,
-        admin: Admin,
-        registry: SchemaRegistry,
+        outlook: Outlook,
         crew: Crew,
         feeding: Feeding | None,
         interrupts: Interrupts,
     ) -> None:
         self._products = list(_upstream_first(mesh))
-        self._asker = asker
-        self._admin = admin
+        self._asker = outlook.asker
+        self._settings = outlook.settings
         self._crew = crew
         self._feeding = feeding
         self._interrupts = interrupts
@@ -76,17 +88,17 @@ class Play:
         self._slots: dict[str, list[Slot]] = {}
         for slot in crew.slots:
             self._slots.setdefault(slot.product, []).append(Slot(slot.metrics))
-        fed = asker.bounds([feeding.topic]) if feeding else {}
+        fed = self._asker.bounds([feeding.topic]) if feeding else {}
         self._arrivals = Arrivals(
             {product.name: (product, self._starts(product)) for product in self._products},
             {partition: high for partition, (_, high) in fed.items()},
-            reader=follower,
-            schemas=AvroReader(registry, reader=None),
+            reader=outlook.follower,
+            schemas=AvroReader(outlook.registry, reader=None),
         )
 
     def _starts(self, product: Product) -> Starts:
         bounds = self._asker.bounds(port.topic for port in product.inputs)
-        done = committed(self._admin, product.group, bounds)
+        done = committed(self._settings, product.group, bounds)
         ends = {
             topic: {at: high for at, (_, high) in self._asker.bounds([topic]).items()}
             for topic in (product.output.topic, product.dead_letter_topic)
@@ -201,7 +213,7 @@ class Play:
 
     def _behind(self, product: Product) -> int:
         bounds = self._asker.bounds(port.topic for port in product.inputs)
-        done = committed(self._admin, product.group, bounds)
+        done = committed(self._settings, product.group, bounds)
         return sum(high - done.get(at, low) for at, (low, high) in bounds.items())
 
     def _read_off(self) -> str:

@@ -84,10 +84,6 @@ def test_a_worker_that_waits_for_stable_offsets_stops(
         assert _stop(slot) == 0
 
 
-@pytest.mark.skip(
-    reason="NOT RUN: with its broker down, the client library now and then crashes this very "
-    "process (SIGSEGV in the test's own reader), and with it the whole suite"
-)
 def test_workers_whose_broker_is_down_stop_and_say_that_they_have_not_committed(
     stack: Stack, tmp_path: Path, seed: int
 ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
+    Consumer,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -82,19 +82,31 @@ def ends(admin: AdminClient, topics: Iterable[str], *, stable: bool) -> Ends:
     return _patiently(ask)
 
 
-def committed(admin: AdminClient, group: str, topic: str) -> Ends:
-    """(topic, partition) -> the group's committed offset, stable or not; 0 where there is none."""
+def committed(servers: str, group: str, topic: str) -> Ends:
+    """(topic, partition) -> the group's committed offset, stable or not; 0 where there is none.
+
+    Asked of a consumer that never joins: asked of the administrative client, a coordinator's error
+    ends this process (librdkafka 2.16, SIGSEGV in `rd_kafka_cgrp_op`).
+    """
+    admin = client(servers)
     asked = [TopicPartition(topic, number) for number in range(partitions_of(admin, topic))]
-    request = [ConsumerGroupTopicPartitions(group, asked)]
+    consumer = Consumer(
+        {
+            "bootstrap.servers": servers,
+            "group.id": group,
+            "isolation.level": "read_uncommitted",
+            "log_level": 0,
+        }
+    )
 
     def ask() -> Ends:
-        answer = admin.list_consumer_group_offsets(request, request_timeout=SECONDS)[group]
-        return {
-            (tp.topic, tp.partition): max(0, tp.offset)
-            for tp in answer.result(SECONDS).topic_partitions
-        }
+        found = consumer.committed(asked, timeout=SECONDS)
+        return {(tp.topic, tp.partition): max(0, tp.offset) for tp in found}
 
-    return _patiently(ask)
+    try:
+        return _patiently(ask)
+    finally:
+        consumer.close()
 
 
 def _patiently(ask: Callable[[], Answer]) -> Answer:

@@ -92,7 +92,7 @@ class Scene:
     def lag(self) -> int:
         """Raw records that nobody's transaction has taken, as an outside observer counts them."""
         end = broker.ends(self.admin, [self.raw], stable=False)
-        done = broker.committed(self.admin, self.product.group, self.raw)
+        done = broker.committed(self.stack.bootstrap_servers, self.product.group, self.raw)
         return sum(end[partition] - done.get(partition, 0) for partition in end)
 
     def hidden(self) -> int:
