@@ -219,13 +219,14 @@ def _messages(stack: Stack, topic: str) -> Iterator[Any]:
 
 
 def _facts(stack: Stack, topic: str) -> Iterator[dict[str, Any]]:
-    deserialize = AvroDeserializer(SchemaRegistryClient({"url": stack.registry_url}))
     context = SerializationContext(topic, MessageField.VALUE)
-    for message in _messages(stack, topic):
-        fact = deserialize(message.value(), context)
-        assert isinstance(fact, dict)
-        assert message.key() == fact["order_id"].encode()
-        yield fact
+    with SchemaRegistryClient({"url": stack.registry_url}) as registry:
+        deserialize = AvroDeserializer(registry)
+        for message in _messages(stack, topic):
+            fact = deserialize(message.value(), context)
+            assert isinstance(fact, dict)
+            assert message.key() == fact["order_id"].encode()
+            yield fact
 
 
 def _letters(stack: Stack, topic: str) -> Iterator[dict[str, str]]:
