@@ -48,15 +48,14 @@ class Latency:
 
 def measure(arena: Arena, *, rate: int, seconds: float) -> Latency:
     """Send at a rate for so long, and read what comes out."""
+    output = arena.product.output.topic
     consumer = Consumer(
         reader_settings(arena.settings, group="bench.latency", client_id="bench.latency")
     )
-    begins = ends(arena, arena.product.output.topic)
-    consumer.assign(
-        [TopicPartition(arena.product.output.topic, number, at) for number, at in begins.items()]
-    )
     with worker_run.running(arena) as worker:
         worker_run.await_end_of_input(arena, worker)
+        begins = ends(arena, output)
+        consumer.assign([TopicPartition(output, number, at) for number, at in begins.items()])
         used, began = worker.cost().cpu_seconds, time.monotonic()
         schedule = Schedule(
             bootstrap_servers=arena.settings.bootstrap_servers,
@@ -100,6 +99,8 @@ def _read(consumer: Consumer, sender: subprocess.Popen[bytes]) -> tuple[list[flo
         elif time.monotonic() > deadline:
             raise SystemExit(f"{len(took):,} facts arrived, then none for {SILENCE_SECONDS:.0f} s")
         elif sent is None and sender.poll() is not None:
+            if sender.returncode:
+                raise SystemExit(f"the sender ended with code {sender.returncode}")
             assert sender.stdout is not None
             sent = msgspec.json.decode(sender.stdout.read(), type=Sent)
     return took, sent
