@@ -50,7 +50,11 @@ class Setbacks:
         self._since = self._latest = None
 
     def aborted(self, error: AbortNeededError) -> None:
-        """A transaction was aborted; that the group has moved on is no failure."""
+        """A transaction was aborted.
+
+        That the group has moved on is no failure. That it has given us up is none either, but until
+        the client hears of it, with the next heartbeat, whatever is read would be aborted as well.
+        """
         if not error.regrouped:
             self._latest = error
 
@@ -95,6 +99,9 @@ class Setbacks:
         if self._usurped is not None:
             raise self._usurped
         if failure is None:
+            return
+        if isinstance(failure, AbortNeededError) and failure.expelled:
+            stop.wait(self._pace.backoff)
             return
         now = time.monotonic()
         if self._since is None:

@@ -59,7 +59,7 @@ class AbortNeededError(TransactionError):
 
     Attributes:
         expelled: The consumer group has given this worker up; another may read its partitions.
-        regrouped: The group has moved on, with this worker or without it: nothing is out of order.
+        regrouped: The group has moved on, and this worker with it: nothing is out of order.
     """
 
     @property
@@ -68,7 +68,7 @@ class AbortNeededError(TransactionError):
 
     @property
     def regrouped(self) -> bool:  # noqa: D102 - the same
-        return self.error.code() in _EXPELLED + _REGROUPED
+        return self.error.code() in _REGROUPED
 
 
 class ProducerLostError(TransactionError):

@@ -173,8 +173,7 @@ class Worker:
         asked = self._appetite.records
         try:
             if self._caught_up and self._open is None:
-                first = self._consumer.poll(IDLE_SECONDS)
-                batch = [] if first is None else [first]
+                batch = self._consumer.consume(1, IDLE_SECONDS)
             else:
                 batch = self._consumer.consume(asked, BATCH_SECONDS)
         except KafkaException as error:
@@ -277,10 +276,11 @@ class Worker:
 
     def _step_back(self, error: AbortNeededError) -> None:
         """Abort, and read again."""
-        log.warning("%s: transaction aborted, reading again: %s", self._product.name, error)
+        level = logging.INFO if error.regrouped else logging.WARNING
+        log.log(level, "%s: transaction aborted, reading again: %s", self._product.name, error)
         self._abandon(Ending.ZOMBIE_ABORTED if error.expelled else Ending.ABORTED)
-        self._must_rewind = True
         self._setbacks.aborted(error)
+        self._must_rewind = True
 
     def _lose_producer(self, error: ProducerLostError) -> None:
         """Read again, with a new producer."""
@@ -295,13 +295,15 @@ class Worker:
 
     def _rewind(self) -> None:
         """Read again from the committed offsets, which also tell how an unknown commit ended."""
+        if self._partitions.positions and not self._consumer.memberid():
+            # Given up by the group: what is read until `_on_lost` says so is dropped.
+            return
         if self._setbacks:
             self._witness.state(WorkerState.PAUSED)
             self._setbacks.bear(self._stop)
         if not self._partitions.positions:
             # Nothing is ours, so nothing is ours to end: another worker may be at it.
-            self._must_rewind = False
-            self._unknown = None
+            self._must_rewind, self._unknown = False, None
             return
         self._transaction.ready(within=self._pace.patience)
         committed = self._partitions.rewind(within=self._pace.patience)

@@ -80,16 +80,21 @@ def test_a_stop_ends_a_wait() -> None:
     assert time.monotonic() - before < 5
 
 
-@pytest.mark.parametrize(
-    "code",
-    [KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS],
-)
+@pytest.mark.parametrize("code", [KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS])
 def test_a_group_that_moves_on_is_no_failure(code: int) -> None:
     told = setbacks(backoff=60.0)
     told.aborted(AbortNeededError("commit the transaction", KafkaError(code)))
 
     assert not told
     assert waited(told) < 5
+
+
+def test_a_worker_that_the_group_has_given_up_waits_until_it_hears_of_it() -> None:
+    told = setbacks(patience=0.0, backoff=0.05)
+    unknown = KafkaError(KafkaError.UNKNOWN_MEMBER_ID)
+    for _ in range(3):
+        told.aborted(AbortNeededError("commit the transaction", unknown))
+        assert 0.05 <= waited(told) < 2
 
 
 def test_a_second_fencing_that_no_slow_transaction_explains_is_another_process() -> None:
