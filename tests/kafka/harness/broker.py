@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -20,6 +22,8 @@ from tests.deadline import eventually
 
 SECONDS = 10.0
 PATIENCE_SECONDS = 30.0
+LEAVE_GROUP = 13
+"""The request's key in Kafka's protocol."""
 
 Ends = dict[tuple[str, int], int]
 Answer = TypeVar("Answer")
@@ -107,6 +111,36 @@ def committed(servers: str, group: str, topic: str) -> Ends:
         return _patiently(ask)
     finally:
         consumer.close()
+
+
+def members(admin: AdminClient, group: str) -> list[str]:
+    """The ids of the group's members that have partitions."""
+
+    def ask() -> list[str]:
+        described = admin.describe_consumer_groups([group], request_timeout=SECONDS)[group]
+        return [
+            member.member_id
+            for member in described.result(SECONDS).members
+            if member.assignment.topic_partitions
+        ]
+
+    return _patiently(ask)
+
+
+def expel(servers: str, group: str, member: str) -> None:
+    """Have a member leave its group without knowing it; asked of the group's coordinator.
+
+    `LeaveGroup`, version 0, says who leaves and not who says so (Kafka's protocol guide).
+    """
+    host, _, port = servers.partition(":")
+    words = [word.encode() for word in ("tests", group, member)]
+    client, *body = [struct.pack(">h", len(word)) + word for word in words]
+    request = struct.pack(">hhi", LEAVE_GROUP, 0, 1) + client + b"".join(body)
+    with socket.create_connection((host, int(port)), timeout=SECONDS) as connection:
+        connection.sendall(struct.pack(">i", len(request)) + request)
+        answer = connection.recv(10, socket.MSG_WAITALL)
+    # It may have gone by itself meanwhile.
+    assert struct.unpack(">iih", answer)[2] in (0, KafkaError.UNKNOWN_MEMBER_ID)
 
 
 def _patiently(ask: Callable[[], Answer]) -> Answer:
