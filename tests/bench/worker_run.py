@@ -12,16 +12,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from mesh_stream.kafka.client import Admin, admin
+from mesh_stream.kafka import groups
+from mesh_stream.kafka.client import admin, reader_settings
 from mesh_stream.runtime.supervisor import free_address
 from tests.bench.arena import PARTITIONS, SILENCE_SECONDS, Arena, ends
 from tests.bench.contender import Cost
 from tests.bench.orders import TOPIC, Books
 from tests.bench.process import cpu_seconds, peak_bytes
 
-GLANCE_SECONDS = 0.05
+GLANCE_SECONDS = 0.1
+_PARTITIONS = [(TOPIC, number) for number in range(PARTITIONS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +87,10 @@ def work_off(arena: Arena) -> tuple[Cost, Books]:
     Returns:
         What it cost once its parts were loaded, and what its metrics say of its input.
     """
-    client = admin(arena.settings)
-    if _committed(client, arena):
+    group = arena.product.group
+    if groups.committed(arena.settings, group, _PARTITIONS):
         # Begin at the beginning, as a worker that was never there before.
-        group = arena.product.group
-        client.delete_consumer_groups([group])[group].result(SILENCE_SECONDS)
+        admin(arena.settings).delete_consumer_groups([group])[group].result(SILENCE_SECONDS)
     with running(arena) as worker:
         loaded = worker.cost()
         await_end_of_input(arena, worker)
@@ -99,17 +100,29 @@ def work_off(arena: Arena) -> tuple[Cost, Books]:
 
 def await_end_of_input(arena: Arena, worker: Worker) -> None:
     """Wait until the worker has committed all there is on the input topic."""
-    client = admin(arena.settings)
     records = sum(ends(arena, TOPIC).values())
+    asked = [TopicPartition(*partition) for partition in _PARTITIONS]
+    # It never joins the group. One for all the asking: a new one each time would cost more than
+    # some of what is measured.
+    group = arena.product.group
+    asker = Consumer(reader_settings(arena.settings, group=group, client_id="bench.asker"))
     done = 0
 
     def further() -> bool:
         nonlocal done
-        before, done = done, _committed(client, arena)
+        try:
+            found = asker.committed(asked, timeout=1.0)
+        except KafkaException as error:
+            # In a transaction at the moment, or no group yet: ask again.
+            if not error.args[0].retriable() and error.args[0].code() != KafkaError._TIMED_OUT:
+                raise
+            return False
+        before, done = done, sum(max(0, tp.offset) for tp in found)
         return done > before
 
     while done < records:
         _await(worker, further, f"commits more than {done:,} of {records:,} records")
+    asker.close()
 
 
 def _await(worker: Worker, condition: Callable[[], bool], what: str) -> None:
@@ -120,12 +133,3 @@ def _await(worker: Worker, condition: Callable[[], bool], what: str) -> None:
         if time.monotonic() > deadline:
             raise SystemExit(f"not within {SILENCE_SECONDS:.0f} s: the worker {what}")
         time.sleep(GLANCE_SECONDS)
-
-
-def _committed(client: Admin, arena: Arena) -> int:
-    """How many input records the group has committed."""
-    group = arena.product.group
-    partitions = [TopicPartition(TOPIC, number) for number in range(PARTITIONS)]
-    asked = ConsumerGroupTopicPartitions(group, partitions)
-    answer = client.list_consumer_group_offsets([asked])[group].result(SILENCE_SECONDS)
-    return sum(max(0, tp.offset) for tp in answer.topic_partitions or ())
