@@ -90,7 +90,9 @@ def work_off(arena: Arena) -> tuple[Cost, Books]:
     group = arena.product.group
     if groups.committed(arena.settings, group, _PARTITIONS):
         # Begin at the beginning, as a worker that was never there before.
-        admin(arena.settings).delete_consumer_groups([group])[group].result(SILENCE_SECONDS)
+        # The client is held: with it would go whoever answers.
+        client = admin(arena.settings)
+        client.delete_consumer_groups([group])[group].result(SILENCE_SECONDS)
     with running(arena) as worker:
         loaded = worker.cost()
         await_end_of_input(arena, worker)
