@@ -51,11 +51,11 @@ def test_a_batch_that_outlasts_its_transaction_is_read_again_in_smaller_ones(
 ) -> None:
     with scene(stack, tmp_path, seed) as torture:
         goods = torture.feed.goods
-        torture.sibling("seconds").write_text("0.6")
-        # All of it is one batch, of which the slow ones take seven seconds.
+        torture.sibling("seconds").write_text("0.5")
+        # All of it is one batch, of which the slow ones take five seconds.
         torture.feed.send(*(goods.next("good") for _ in range(80)))
-        torture.feed.send(*(goods.next("slow") for _ in range(12)))
-        slot = torture.slot(0, kafka={"transaction.timeout.ms": 2_000})
+        torture.feed.send(*(goods.next("slow") for _ in range(10)))
+        slot = torture.slot(0, kafka={"transaction.timeout.ms": 1_500})
         slot.start()
 
         torture.settle(within=90)

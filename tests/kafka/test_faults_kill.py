@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 
+from mesh_stream.local.extra import require
 from mesh_stream.local.stack import Stack
 from tests.deadline import eventually
 from tests.kafka.harness.scene import Scene, scene
 from tests.kafka.harness.slot import SlotProcess
 
+psutil = require("psutil")
 pytestmark = pytest.mark.kafka
 
 RATE = 2_000
@@ -71,3 +78,45 @@ def _kill_one(torture: Scene) -> None:
     Event().wait(torture.random.choice(DELAYS) * torture.random.random())
     victim.kill()
     victim.start()
+
+
+def test_supervised_workers_are_restarted_and_outlive_nobody(
+    stack: Stack, tmp_path: Path, seed: int
+) -> None:
+    with scene(stack, tmp_path, seed) as torture, _supervised(torture, slots=2) as supervisor:
+        torture.feed.start(RATE)
+        eventually(lambda: len(torture.reader.records) > RATE, within=60, what="facts flowing")
+        victim, spared = supervisor.children()
+        victim.kill()
+        eventually(
+            lambda: {*supervisor.children()} > {spared} and victim not in supervisor.children(),
+            within=30,
+            what="another worker in the place of the killed one",
+        )
+        torture.settle(within=60)
+        workers = supervisor.children()
+        supervisor.kill()
+        # They hear that nobody is left to look after them.
+        _, alive = psutil.wait_procs(workers, timeout=15)
+        assert not alive
+        torture.verify()
+
+
+@contextmanager
+def _supervised(torture: Scene, *, slots: int) -> Iterator[Any]:
+    """`mesh-stream run` of the product."""
+    slot = torture.slot(0)
+    command = ["run", torture.product.name, "--slots", str(slots), "--metrics-port", "0"]
+    with slot.log.open("ab") as log:
+        process = psutil.Popen(
+            [sys.executable, "-m", "mesh_stream.cli", *command],
+            env=slot.environment,
+            stdin=subprocess.DEVNULL,
+            stderr=log,
+        )
+    try:
+        yield process
+    finally:
+        for each in (*process.children(), process):
+            each.kill()
+        process.wait()

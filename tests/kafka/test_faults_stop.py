@@ -68,7 +68,8 @@ def test_a_second_signal_ends_a_worker_that_is_stuck_at_once(
         slot.signal(signal.SIGTERM)
         slot.signal(signal.SIGINT)
 
-        assert slot.wait(2) == 128 + signal.SIGINT
+        # Two that come at once are delivered in any order.
+        assert slot.wait(2) in (128 + signal.SIGINT, 128 + signal.SIGTERM)
         torture.sibling("open").touch()
         _finish(torture)
 

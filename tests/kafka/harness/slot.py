@@ -45,7 +45,7 @@ class SlotProcess:
         self.number = number
         self.log = log
         self.started = 0.0
-        self._environment = {**os.environ, **environment}
+        self.environment = {**os.environ, **environment}
         self._module = ["mesh_stream.cli", "worker"]
         if pace:
             self._module = ["tests.kafka.harness.paced_worker", json.dumps(pace)]
@@ -66,7 +66,7 @@ class SlotProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self._environment,
+                env=self.environment,
                 start_new_session=True,
             )
 
