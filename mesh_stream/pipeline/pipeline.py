@@ -167,7 +167,7 @@ class _StagesByType(dict[type, tuple[Judge, Encode]]):
 
 def _count_filtered(outcome: Outcome, record: Filtered | None) -> None:
     reason = (record or _UNDECIDED).reason
-    if reason not in outcome.filtered and len(outcome.filtered) >= MAX_REASONS:
+    if len(outcome.filtered) >= MAX_REASONS and reason not in outcome.filtered:
         reason = "other"
     outcome.filtered[reason] += 1
 

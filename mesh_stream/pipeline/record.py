@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -63,6 +64,7 @@ class Filtered(NamedTuple):
     reason: str
 
 
+@lru_cache(maxsize=128)
 def filtered(reason: str) -> Filtered:
     """Leave a record out, saying why; `None` does the same without a reason.
 

@@ -179,10 +179,10 @@ class Worker:
         except KafkaException as error:
             raise kafka_error(error.args[0], "read the input") from error
         self._caught_up = len(batch) < asked
+        if not any(map(Message.error, batch)):
+            return batch, []
         events = [message for message in batch if message.error() is not None]
-        if events:
-            batch = [message for message in batch if message.error() is None]
-        return batch, events
+        return [message for message in batch if message.error() is None], events
 
     def _begin(self) -> None:
         if self._open is not None:
