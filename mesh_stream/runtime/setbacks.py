@@ -37,6 +37,7 @@ class Setbacks:
         self._pace = pace
         self._transaction_seconds = transaction_seconds
         self._latest: TransactionError | None = None
+        self._borne: TransactionError | None = None
         self._since: float | None = None
         self._wait = 0.0
         self._fenced_at = float("-inf")
@@ -47,7 +48,7 @@ class Setbacks:
 
     def clear(self) -> None:
         """Something was committed."""
-        self._since = self._latest = None
+        self._since = self._latest = self._borne = None
 
     def aborted(self, error: AbortNeededError) -> None:
         """A transaction was aborted.
@@ -57,6 +58,8 @@ class Setbacks:
         """
         if not error.regrouped:
             self._latest = error
+        if not error.regrouped and not error.expelled:
+            self._borne = error
 
     def lost(self, error: ProducerLostError, *, age: float) -> None:
         """The producer was lost.
@@ -71,14 +74,14 @@ class Setbacks:
             age: Seconds that the transaction had been open.
         """
         if not error.fenced:
-            self._latest = error
+            self._latest = self._borne = error
         elif age > self._transaction_seconds:
             log.warning(
                 "%s: the transaction was open for %.1f s and ended by the coordinator after %.1f s "
                 "(`transaction.timeout.ms`); smaller batches follow",
                 self._product, age, self._transaction_seconds,
             )  # fmt: skip
-            self._latest = error
+            self._latest = self._borne = error
         elif time.monotonic() - self._fenced_at < FENCED_AGAIN_SECONDS:
             self._usurped = FencedError(
                 f"{self._product}: fenced twice in {FENCED_AGAIN_SECONDS / 60:.0f} minutes: "
@@ -87,6 +90,15 @@ class Setbacks:
             )
         else:
             self._fenced_at = time.monotonic()
+
+    def conclude(self) -> None:
+        """The worker stops.
+
+        Raises:
+            PlatformError: What it read last could not be committed, and was not tried again.
+        """
+        if self._borne is not None:
+            raise kafka_error(self._borne.error, self._borne.doing) from self._borne
 
     def bear(self, stop: threading.Event) -> None:
         """Wait before the next try, if there was a failure, but no longer than until `stop`.

@@ -115,16 +115,15 @@ class Worker:
         self._witness.state(WorkerState.STARTING)
         self._transaction.ready(within=self._pace.patience)
         self._consumer.subscribe(
-            list(self._pipelines),
-            on_assign=self._on_assign,
-            on_revoke=self._on_revoke,
+            list(self._pipelines), on_assign=self._on_assign, on_revoke=self._on_revoke,
             on_lost=self._on_lost,
-        )
+        )  # fmt: skip
         try:
             while not self._stop.is_set():
                 self._turn()
             self._witness.state(WorkerState.STOPPING)
             self._commit()
+            self._setbacks.conclude()
         except TransactionError as error:
             # What was not committed is read again by whoever has the partitions next.
             raise BrokerError(f"stopped without committing: {error}") from error

@@ -125,3 +125,14 @@ def test_a_transaction_that_is_always_too_slow_ends_the_worker() -> None:
 
     with pytest.raises(BrokerError, match="_FENCED"):
         told.bear(threading.Event())
+
+
+def test_a_stop_between_failures_is_not_a_stop_with_everything_committed() -> None:
+    told = setbacks()
+    told.aborted(TOO_LARGE)
+    for _ in range(2):
+        with pytest.raises(BrokerError, match="MSG_SIZE_TOO_LARGE"):
+            told.conclude()
+        told.bear(threading.Event())
+    told.clear()
+    told.conclude()
