@@ -43,6 +43,11 @@ def test_dead_letters_that_the_broker_refuses_stop_the_product_and_lose_nothing(
         assert torture.lag() == 3
         assert torture.hidden() == 0
 
+        slot.start()
+        eventually(lambda: "reading again" in slot.said(), within=60, what="another failure")
+        slot.signal(signal.SIGTERM)
+        assert slot.wait(15) == UNREACHABLE, "it said that everything was committed"
+
         largest = before.setting("max.message.bytes", "")
         topics.alter(torture.admin, letters, {"max.message.bytes": largest})
         slot.start()

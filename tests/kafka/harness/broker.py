@@ -37,7 +37,7 @@ def client(servers: str) -> AdminClient:
 def create_topic(admin: AdminClient, name: str, partitions: int, **settings: str) -> None:
     """Create a topic, and wait until it is known; dots of setting names are underscores here."""
     config = {key.replace("_", "."): value for key, value in settings.items()}
-    topic = NewTopic(name, partitions, 1, config=config)
+    topic = NewTopic(name, partitions, config=config)
 
     def create() -> None:
         try:
