@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from mesh_stream.cli.options import choose, log_to_stderr, products_option, settings_of
+from mesh_stream.cli.options import choose, load, log_to_stderr, products_option
 
 if TYPE_CHECKING:
     from mesh_stream.consumer.dead_letters import DeadLetter
@@ -50,13 +50,11 @@ def tail(
     With --json each line is a fact: decimals as text, because JSON's numbers would round them;
     timestamps in ISO 8601, UTC.
     """
-    from mesh_stream.product.loader import load_mesh
-
     if payload and not dead_letters:
         raise click.UsageError("--payload goes with --dead-letters: facts are shown whole anyway")
     log_to_stderr(verbose=False)
-    settings = settings_of(products)
-    (chosen,) = choose(load_mesh(settings.products), [product], None)
+    mesh, settings = load(products)
+    (chosen,) = choose(mesh, [product], None)
     topic = chosen.dead_letter_topic if dead_letters else chosen.output.topic
     records = _records(settings, chosen, topic, from_beginning=from_beginning)
     if dead_letters:
