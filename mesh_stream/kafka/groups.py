@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from mesh_stream.kafka.client import Admin, code_of, kafka_error, reader_settings
+from mesh_stream.kafka.client import Admin, code_of, kafka_error, reader_settings, settings_error
 from mesh_stream.kafka.topics import SECONDS
 from mesh_stream.settings import Settings
 
@@ -33,36 +33,65 @@ _PASSING = (
 _T = TypeVar("_T")
 
 
+class Offsets:
+    """How far one group has come; `close` it, or use it as a context.
+
+    A consumer that never joins the group is asked, not the administrative client: librdkafka 2.16
+    ends the process (SIGSEGV in `rd_kafka_cgrp_op`) when the coordinator answers that one with an
+    error.
+
+    Args:
+        settings: Where the broker is.
+        group: The group.
+    """
+
+    def __init__(self, settings: Settings, group: str) -> None:
+        self._group = group
+        config = reader_settings(settings, group=group, client_id=f"{group}.asker")
+        try:
+            self._asker = Consumer(config)
+        except KafkaException as error:
+            raise settings_error(settings, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._asker.close()
+
+    def committed(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The next offset that the group will read; a partition it never committed is left out.
+
+        Offsets that are in a transaction are waited for: whether they count is not decided.
+
+        Raises:
+            PlatformError: The broker did not answer, or refused; or a transaction stayed undecided.
+        """
+        asked = [TopicPartition(*partition) for partition in partitions]
+        if not asked:
+            return {}
+
+        def ask() -> list[TopicPartition]:
+            found = self._asker.committed(asked, timeout=ASK_SECONDS)
+            for tp in found:
+                if tp.error is not None:
+                    raise KafkaException(tp.error)
+            return found
+
+        found: list[TopicPartition] = _patiently(ask, [], f"read the offsets of {self._group}")
+        return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
+
+
 def committed(
     settings: Settings, group: str, partitions: Iterable[Partition]
 ) -> dict[Partition, int]:
-    """The next offset that a group will read; a partition it never committed is left out.
-
-    Offsets that are in a transaction are waited for: whether they count is not decided. A consumer
-    that never joins the group is asked, not the administrative client: librdkafka 2.16 ends the
-    process (SIGSEGV in `rd_kafka_cgrp_op`) when the coordinator answers that one with an error.
-
-    Raises:
-        PlatformError: The broker did not answer, or refused; or a transaction stayed undecided.
-    """
-    asked = [TopicPartition(*partition) for partition in partitions]
-    if not asked:
-        return {}
-
-    asker = Consumer(reader_settings(settings, group=group, client_id=f"{group}.asker"))
-
-    def ask() -> list[TopicPartition]:
-        found = asker.committed(asked, timeout=ASK_SECONDS)
-        for tp in found:
-            if tp.error is not None:
-                raise KafkaException(tp.error)
-        return found
-
-    try:
-        found: list[TopicPartition] = _patiently(ask, [], f"read the offsets of group {group}")
-    finally:
-        asker.close()
-    return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
+    """As `Offsets.committed`, asked once."""
+    with Offsets(settings, group) as offsets:
+        return offsets.committed(partitions)
 
 
 def members(admin: Admin, group: str) -> list[str]:

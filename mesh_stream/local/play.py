@@ -15,7 +15,7 @@ from graphlib import TopologicalSorter
 import httpx
 
 from mesh_stream.errors import MeshError
-from mesh_stream.kafka.groups import committed
+from mesh_stream.kafka.groups import Offsets
 from mesh_stream.kafka.reader import Reader
 from mesh_stream.kafka.registry import SchemaRegistry
 from mesh_stream.local.arrivals import Arrivals, Starts
@@ -79,7 +79,9 @@ class Play:
     ) -> None:
         self._products = list(_upstream_first(mesh))
         self._asker = outlook.asker
-        self._settings = outlook.settings
+        self._offsets = {
+            product.name: Offsets(outlook.settings, product.group) for product in self._products
+        }
         self._crew = crew
         self._feeding = feeding
         self._interrupts = interrupts
@@ -98,7 +100,7 @@ class Play:
 
     def _starts(self, product: Product) -> Starts:
         bounds = self._asker.bounds(port.topic for port in product.inputs)
-        done = committed(self._settings, product.group, bounds)
+        done = self._offsets[product.name].committed(bounds)
         ends = {
             topic: {at: high for at, (_, high) in self._asker.bounds([topic]).items()}
             for topic in (product.output.topic, product.dead_letter_topic)
@@ -135,6 +137,8 @@ class Play:
         self._arrivals.stop()
         self._crew.end()
         self._http.close()
+        for offsets in self._offsets.values():
+            offsets.close()
 
     def hurry(self) -> None:
         """End the workers at once."""
@@ -213,7 +217,7 @@ class Play:
 
     def _behind(self, product: Product) -> int:
         bounds = self._asker.bounds(port.topic for port in product.inputs)
-        done = committed(self._settings, product.group, bounds)
+        done = self._offsets[product.name].committed(bounds)
         return sum(high - done.get(at, low) for at, (low, high) in bounds.items())
 
     def _read_off(self) -> str:

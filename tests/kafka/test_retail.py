@@ -21,6 +21,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -30,16 +31,16 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from mesh_stream.kafka import groups
+from mesh_stream.kafka.groups import Offsets
 from mesh_stream.local.figures import Figures, parse
 from mesh_stream.local.stack import Stack
 from tests.deadline import eventually
 from tests.kafka.declaring import settings_of, unique
+from tests.kafka.reading import messages
 
 ROOT = Path(__file__).parents[2]
 SEED = ROOT / "products" / "orders" / "orders-completed"
@@ -159,12 +160,14 @@ def shop(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Shop:
         while len(pages) < 2:
             name, _, address = workers.stderr.readline().strip().partition(" slot 0: ")
             pages[name] = address
-        for name in (strict, opened):
-            eventually(
-                lambda name=name: _next_offsets(stack, topic, name) == INVOICES,  # type: ignore[misc]
-                within=60,
-                what=f"{name} has read every event",
-            )
+        with ExitStack() as asked:
+            for name in (strict, opened):
+                offsets = asked.enter_context(Offsets(settings_of(stack), f"mesh.{name}"))
+                eventually(
+                    lambda offsets=offsets: _next_offsets(offsets, topic) == INVOICES,  # type: ignore[misc]
+                    within=60,
+                    what=f"{name} has read every event",
+                )
         told = {name: parse(httpx.get(pages[name]).text) for name in (strict, opened)}
         workers.terminate()
         assert workers.wait(15) == 0
@@ -181,48 +184,18 @@ def shop(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     )
 
 
-def _next_offsets(stack: Stack, topic: str, product: str) -> int:
-    asked = [(topic, partition) for partition in range(4)]
-    done = groups.committed(settings_of(stack), f"mesh.{product}", asked)
-    return sum(done.values())
+def _next_offsets(offsets: Offsets, topic: str) -> int:
+    return sum(offsets.committed((topic, partition) for partition in range(4)).values())
 
 
 # An independent consumer: nothing of ours but the topics' names.
-
-
-def _messages(stack: Stack, topic: str) -> Iterator[Any]:
-    consumer = Consumer(
-        {
-            "bootstrap.servers": stack.bootstrap_servers,
-            "group.id": unique("reader"),
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-        }
-    )
-    try:
-        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
-        open_ends = set(partitions)
-        while open_ends:
-            message = consumer.poll(10)
-            assert message is not None, f"{topic}: nothing for 10 s, and not at its end"
-            error = message.error()
-            if error is None:
-                yield message
-            else:
-                assert error.code() == KafkaError._PARTITION_EOF, error
-                open_ends.discard(message.partition())
-    finally:
-        consumer.close()
 
 
 def _facts(stack: Stack, topic: str) -> Iterator[dict[str, Any]]:
     context = SerializationContext(topic, MessageField.VALUE)
     with SchemaRegistryClient({"url": stack.registry_url}) as registry:
         deserialize = AvroDeserializer(registry)
-        for message in _messages(stack, topic):
+        for message in messages(stack, topic):
             fact = deserialize(message.value(), context)
             assert isinstance(fact, dict)
             assert message.key() == fact["order_id"].encode()
@@ -230,8 +203,9 @@ def _facts(stack: Stack, topic: str) -> Iterator[dict[str, Any]]:
 
 
 def _letters(stack: Stack, topic: str) -> Iterator[dict[str, str]]:
-    for message in _messages(stack, topic):
-        yield {name: value.decode() for name, value in message.headers()}
+    for message in messages(stack, topic):
+        headers: Any = message.headers()
+        yield {name: value.decode() for name, value in headers}
 
 
 def revenue_by_hour(facts: list[dict[str, Any]]) -> Mapping[str, Decimal]:
@@ -274,7 +248,7 @@ def test_the_other_facts_are_the_same_by_either_contract(shop: Shop) -> None:
 
 def test_in_is_facts_and_filtered_and_rejected(stack: Stack, shop: Shop) -> None:
     given = Counter(
-        json.loads(message.value())["status"] for message in _messages(stack, shop.topic)
+        json.loads(message.value() or b"")["status"] for message in messages(stack, shop.topic)
     )
     assert given == {"completed": COMPLETED, "cancelled": CANCELLED, "adjusted": ADJUSTED}
     for name in (shop.strict, shop.open):
@@ -286,5 +260,5 @@ def test_in_is_facts_and_filtered_and_rejected(stack: Stack, shop: Shop) -> None
 
 
 def test_event_time_became_the_timestamp_of_the_raw_records(stack: Stack, shop: Shop) -> None:
-    first = min(message.timestamp()[1] for message in _messages(stack, shop.topic))
+    first = min(message.timestamp()[1] for message in messages(stack, shop.topic))
     assert first == datetime(2010, 12, 1, 8, 26, tzinfo=LONDON).timestamp() * 1000
