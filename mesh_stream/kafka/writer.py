@@ -29,6 +29,7 @@ _HINTS = {
     KafkaError.INVALID_RECORD: "a compacted topic refuses records without a key, and "
     "a topic may refuse timestamps that far from now",
     KafkaError.MSG_SIZE_TOO_LARGE: "it is larger than the topic's max.message.bytes",
+    KafkaError._MSG_TIMED_OUT: "is the broker running?",  # noqa: SLF001 - librdkafka's own code
 }
 # An underscore marks librdkafka's own codes.
 _NO_ANSWER = (
