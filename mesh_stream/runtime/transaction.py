@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, NoReturn
 
@@ -97,6 +98,8 @@ class Transaction:
         self._stopping = stopping
         self._producer: Producer | None = None
         self._failed_delivery: tuple[str, KafkaError] | None = None
+        self._committer = ThreadPoolExecutor(1, "commit")
+        self._commit: Future[None] | None = None
         self.is_open = False
         self.timeout = float(settings["transaction.timeout.ms"]) / 1000
         """Seconds after which the coordinator aborts an open transaction."""
@@ -180,18 +183,30 @@ class Transaction:
         if (producer := self._producer) is not None:
             self._call("produce", lambda: producer.poll(0))
 
-    def commit(self, offsets: list[TopicPartition], group_metadata: Any) -> None:
-        """Commit the transaction together with the input's offsets.
+    def start_commit(self, offsets: list[TopicPartition], group_metadata: Any) -> None:
+        """Commit the transaction together with the input's offsets, in a thread of its own.
+
+        Until `finish_commit` has returned, nothing else here may be called.
 
         Args:
             offsets: The next offset to read, for each partition the transaction read from.
             group_metadata: The consumer group's metadata as it was when the transaction began: a
                 later one would let a worker commit for a partition that it has lost (KIP-447).
+        """
+        self._commit = self._committer.submit(self._commit_now, offsets, group_metadata)
+
+    def finish_commit(self) -> None:
+        """Wait for the commit that was started.
 
         Raises:
             AbortNeededError: Not committed; abort and rewind.
             ProducerLostError: Perhaps committed; the committed offsets will tell.
         """
+        commit, self._commit = self._commit, None
+        assert commit is not None
+        commit.result()
+
+    def _commit_now(self, offsets: list[TopicPartition], group_metadata: Any) -> None:
         producer = self._producer
         assert producer is not None
         self._call(

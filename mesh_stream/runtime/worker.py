@@ -15,7 +15,6 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -26,9 +25,10 @@ from mesh_stream.pipeline.deadletter import Provenance, dead_letter_headers
 from mesh_stream.pipeline.pipeline import Interrupted, Pipeline
 from mesh_stream.pipeline.record import Outcome, where
 from mesh_stream.product.product import Product
+from mesh_stream.runtime.ledger import Ledger
 from mesh_stream.runtime.pace import Appetite, Pace
-from mesh_stream.runtime.partitions import Partitions, consumer_fault, names
-from mesh_stream.runtime.report import Committed, Ending, Witness, WorkerState
+from mesh_stream.runtime.partitions import Partition, Partitions, consumer_fault, names
+from mesh_stream.runtime.report import Ending, Witness, WorkerState
 from mesh_stream.runtime.setbacks import Setbacks
 from mesh_stream.runtime.transaction import (
     AbortNeededError,
@@ -45,16 +45,6 @@ BATCH_SECONDS = 0.01
 IDLE_SECONDS = 0.1
 # How often held partitions, lag and life are looked after.
 LOOK_SECONDS = 0.5
-
-
-@dataclass(slots=True)
-class _Open:
-    """The open transaction."""
-
-    group_metadata: Any
-    began: float
-    report: Committed = field(default_factory=Committed)
-    offsets: list[TopicPartition] = field(default_factory=list)
 
 
 class Worker:
@@ -90,8 +80,7 @@ class Worker:
         self._pace = pace
         self._stop = threading.Event()
         self._partitions = Partitions(product.name, consumer, stopping=self._stop.is_set)
-        self._open: _Open | None = None
-        self._unknown: _Open | None = None
+        self._ledger = Ledger(transaction, witness)
         self._appetite = Appetite()
         self._caught_up = True
         self._must_rewind = False
@@ -128,7 +117,8 @@ class Worker:
             # What was not committed is read again by whoever has the partitions next.
             raise BrokerError(f"stopped without committing: {error}") from error
         finally:
-            self._abandon(Ending.ABORTED)
+            self._settle_or_step_back()
+            self._ledger.abandon(Ending.ABORTED)
             self._consumer.close()
             self._transaction.drop()
 
@@ -144,25 +134,24 @@ class Worker:
                 return
             # 2. Sort: by partition, without what is not ours or was read before.
             runs = self._partitions.accept(records)
+            membership = self._membership() if runs and self._ledger.open is None else None
+            # 3. Pipeline: facts, filtered, rejected; a platform fault holds the partition.
+            outcomes = self._process(runs)
+            # 4. Produce, into the open transaction, once the one before is committed.
+            self._settle()
             if runs:
-                self._begin()
-            began = time.monotonic()
-            try:
-                for (topic, number), run in runs.items():
-                    # 3. Pipeline: facts, filtered, rejected; a platform fault holds the partition.
-                    outcome = self._process(topic, number, run)
-                    # 4. Produce, into the open transaction.
-                    self._produce(topic, outcome)
-            finally:
-                self._appetite.processed(len(records), took=time.monotonic() - began)
+                self._ledger.begin(membership)
+            for topic, outcome in outcomes:
+                self._produce(topic, outcome)
             for event in events:
                 self._heed(event)
             self._transaction.serve()
-            # 5. Commit, when it is time.
+            # 5. Commit, when it is time: while the next records are polled, sorted and processed.
             if self._is_due():
-                self._commit()
+                self._start_commit()
             self._look_after()
         except AbortNeededError as error:
+            self._settle_or_step_back()
             self._step_back(error)
         except ProducerLostError as error:
             self._lose_producer(error)
@@ -171,7 +160,7 @@ class Worker:
         """At most a batch of records, and the events that came among them."""
         asked = self._appetite.records
         try:
-            if self._caught_up and self._open is None:
+            if self._caught_up and not self._ledger:
                 batch = self._consumer.consume(1, IDLE_SECONDS)
             else:
                 batch = self._consumer.consume(asked, BATCH_SECONDS)
@@ -182,14 +171,6 @@ class Worker:
             return batch, []
         events = [message for message in batch if message.error() is not None]
         return [message for message in batch if message.error() is None], events
-
-    def _begin(self) -> None:
-        if self._open is not None:
-            return
-        membership = self._membership()
-        self._transaction.begin()
-        # Taken now, before another assignment can come: see `Transaction.commit`.
-        self._open = _Open(membership, time.monotonic())
 
     def _membership(self) -> Any:
         """The group's metadata of now, which fences what is committed with it.
@@ -205,7 +186,18 @@ class Worker:
             raise AbortNeededError("begin the transaction", unknown)
         return metadata
 
-    def _process(self, topic: str, number: int, run: list[Message]) -> Outcome:
+    def _process(self, runs: Mapping[Partition, list[Message]]) -> list[tuple[str, Outcome]]:
+        """What became of each run, by topic."""
+        began = time.monotonic()
+        try:
+            return [
+                (topic, self._process_run(topic, number, run))
+                for (topic, number), run in runs.items()
+            ]
+        finally:
+            self._appetite.processed(sum(map(len, runs.values())), took=time.monotonic() - began)
+
+    def _process_run(self, topic: str, number: int, run: list[Message]) -> Outcome:
         outcome = Outcome()
         try:
             self._pipelines[topic].process(run, outcome)
@@ -220,77 +212,71 @@ class Worker:
         return outcome
 
     def _produce(self, topic: str, outcome: Outcome) -> None:
-        assert self._open is not None
         self._transaction.publish(self._product.output.topic, outcome.facts)
         now = _millis()
         for rejected in outcome.rejected:
             headers = dead_letter_headers(rejected, provenance=self._provenance, now=now)
             self._transaction.bury(self._product.dead_letter_topic, rejected.message, headers)
             log.debug("dead letter of %s: %s", where(rejected.message), rejected.reason)
-        self._open.report.add(topic, outcome)
+        self._ledger.add(topic, outcome)
 
     def _is_due(self) -> bool:
         """Often when the load is low, where it costs nothing; seldom when it is high."""
-        if self._open is None:
+        if self._ledger.open is None:
             return False
-        age = time.monotonic() - self._open.began
+        age = time.monotonic() - self._ledger.open.began
         return age >= (self._pace.calmest if self._caught_up else self._pace.busiest)
 
-    def _commit(self) -> None:
-        """Commit the open transaction, if there is one.
+    def _start_commit(self) -> None:
+        self._ledger.start_commit(self._partitions.to_commit())
+        self._partitions.moved.clear()
+
+    def _settle(self) -> None:
+        """Wait for the transaction that is being committed, if there is one.
 
         Raises:
             TransactionError: It was not, or perhaps not, committed.
         """
-        transaction = self._open
-        if transaction is None:
-            return
-        transaction.offsets = self._partitions.to_commit()
-        try:
-            self._transaction.commit(transaction.offsets, transaction.group_metadata)
-        except ProducerLostError:
-            self._open, self._unknown = None, transaction
-            raise
-        self._open = None
-        self._partitions.moved.clear()
-        self._setbacks.clear()
-        self._appetite.committed()
-        self._tell_committed(transaction)
+        if self._ledger.settle():
+            self._setbacks.clear()
+            self._appetite.committed()
 
-    def _tell_committed(self, transaction: _Open) -> None:
-        transaction.report.at = _millis()
-        transaction.report.took = time.monotonic() - transaction.began
-        self._witness.committed(transaction.report)
-        self._witness.ended(Ending.COMMITTED)
+    def _commit(self) -> None:
+        """Commit whatever is open, and wait for it.
+
+        Raises:
+            TransactionError: It was not, or perhaps not, committed.
+        """
+        self._settle()
+        if self._ledger.open is not None:
+            self._start_commit()
+            self._settle()
 
     # When something went wrong
 
-    def _abandon(self, ending: Ending) -> None:
-        """Abort the open transaction, if there is one."""
-        if self._open is None:
-            return
-        self._open = None
-        self._transaction.abort()
-        self._witness.ended(ending)
+    def _settle_or_step_back(self) -> None:
+        """Wait for the transaction that is being committed; where it was not, read again."""
+        try:
+            self._settle()
+        except AbortNeededError as error:
+            self._step_back(error)
+        except ProducerLostError as error:
+            self._lose_producer(error)
 
     def _step_back(self, error: AbortNeededError) -> None:
         """Abort, and read again."""
         level = logging.INFO if error.regrouped else logging.WARNING
         log.log(level, "%s: transaction aborted, reading again: %s", self._product.name, error)
-        self._abandon(Ending.ZOMBIE_ABORTED if error.expelled else Ending.ABORTED)
+        self._ledger.abandon(Ending.ZOMBIE_ABORTED if error.expelled else Ending.ABORTED)
         self._setbacks.aborted(error)
         self._must_rewind = True
 
     def _lose_producer(self, error: ProducerLostError) -> None:
         """Read again, with a new producer."""
         log.warning("%s: producer lost, making another: %s", self._product.name, error)
-        lost = self._open or self._unknown
-        if self._open is not None:
-            self._open = None
-            self._witness.ended(Ending.ABORTED)
         self._must_rewind = True
         self._appetite.lost()
-        self._setbacks.lost(error, age=time.monotonic() - lost.began if lost else 0.0)
+        self._setbacks.lost(error, age=self._ledger.lose())
 
     def _rewind(self) -> None:
         """Read again from the committed offsets, which also tell how an unknown commit ended."""
@@ -302,17 +288,11 @@ class Worker:
             self._setbacks.bear(self._stop)
         if not self._partitions.positions:
             # Nothing is ours, so nothing is ours to end: another worker may be at it.
-            self._must_rewind, self._unknown = False, None
+            self._must_rewind = False
+            self._ledger.resolve({})
             return
         self._transaction.ready(within=self._pace.patience)
-        committed = self._partitions.rewind(within=self._pace.patience)
-        unknown, self._unknown = self._unknown, None
-        if unknown is not None:
-            ours = [tp for tp in unknown.offsets if (tp.topic, tp.partition) in committed]
-            if ours and all(committed[tp.topic, tp.partition] == tp.offset for tp in ours):
-                self._tell_committed(unknown)
-            else:
-                self._witness.ended(Ending.ABORTED)
+        self._ledger.resolve(self._partitions.rewind(within=self._pace.patience))
         self._must_rewind = False
 
     def _heed(self, event: Message) -> None:
@@ -322,7 +302,7 @@ class Worker:
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's public code
             topic, number, offset = event.topic(), event.partition(), event.offset()
             if self._partitions.reached_end(topic, number, offset):  # type: ignore[arg-type]  # it has all
-                self._begin()
+                self._ledger.begin(self._membership())
             return
         fault = consumer_fault(error, self._product.name, where(event))
         if fault is not None:
@@ -350,6 +330,7 @@ class Worker:
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:  # noqa: ARG002
         log.info("%s: assigned %s", self._product.name, names(assigned))
+        self._settle_or_step_back()
         try:
             # First, so that a transaction our predecessor left open does not hide the offsets.
             self._transaction.ready(within=self._pace.patience)
@@ -378,13 +359,14 @@ class Worker:
         Only for a callback that says what is ours in it: whatever is not lost and not yet given up.
         The generation that the transaction began in is over, and would be refused.
         """
-        if self._open is not None:
-            self._open.group_metadata = self._membership()
+        if self._ledger.open is not None:
+            self._ledger.open.group_metadata = self._membership()
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:  # noqa: ARG002
         """Abort: another worker may own the partitions already."""
         log.warning("%s: lost %s", self._product.name, names(lost))
-        self._abandon(Ending.ZOMBIE_ABORTED)
+        self._settle_or_step_back()
+        self._ledger.abandon(Ending.ZOMBIE_ABORTED)
         self._must_rewind = True
         self._forget(lost)
 

@@ -1,0 +1,144 @@
+"""The transactions of one worker, one after the other: open, being committed, of unknown end.
+
+A commit keeps the coordinator busy for some milliseconds and this process not at all. So it is
+started in one turn of the loop and settled in the next, before anything else is produced; the
+records between are read and processed meanwhile. At most one transaction is open or being
+committed at any time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import TopicPartition
+
+from mesh_stream.pipeline.record import Outcome
+from mesh_stream.runtime.partitions import Partition
+from mesh_stream.runtime.report import Committed, Ending, Witness
+from mesh_stream.runtime.transaction import AbortNeededError, ProducerLostError, Transaction
+
+
+@dataclass(slots=True)
+class Entry:
+    """One transaction.
+
+    Attributes:
+        group_metadata: The membership that its first record was read in, or a renewed one.
+        began: When it was opened (monotonic seconds).
+        report: What became of its records.
+        offsets: What it commits of the input.
+    """
+
+    group_metadata: Any
+    began: float = field(default_factory=time.monotonic)
+    report: Committed = field(default_factory=Committed)
+    offsets: list[TopicPartition] = field(default_factory=list)
+
+
+class Ledger:
+    """Which transaction is where, and what the witness is told of it.
+
+    Args:
+        transaction: The producer's side.
+        witness: Who is told.
+    """
+
+    def __init__(self, transaction: Transaction, witness: Witness) -> None:
+        self._transaction = transaction
+        self._witness = witness
+        self.open: Entry | None = None
+        """What is being filled."""
+        self._committing: Entry | None = None
+        self._unknown: Entry | None = None
+
+    def __bool__(self) -> bool:
+        return self.open is not None or self._committing is not None
+
+    def begin(self, membership: Any) -> None:
+        """Open a transaction, if none is.
+
+        Args:
+            membership: The group's metadata as it was when its first record was read: a later one
+                would let a worker commit for a partition that it has lost (KIP-447).
+        """
+        if self.open is None:
+            self._transaction.begin()
+            self.open = Entry(membership)
+
+    def add(self, topic: str, outcome: Outcome) -> None:
+        """Note what became of records of the open transaction."""
+        assert self.open is not None
+        self.open.report.add(topic, outcome)
+
+    def start_commit(self, offsets: list[TopicPartition]) -> None:
+        """Have the open transaction committed; `settle` tells whether it was.
+
+        Args:
+            offsets: The next offset to read, for each partition that it read from.
+        """
+        entry, self.open = self.open, None
+        assert entry is not None
+        entry.offsets = offsets
+        self._committing = entry
+        self._transaction.start_commit(offsets, entry.group_metadata)
+
+    def settle(self) -> bool:
+        """Wait for the transaction that is being committed; False where none is.
+
+        Raises:
+            AbortNeededError: It was not committed, and is open again; abandon it.
+            ProducerLostError: Perhaps it was; the committed offsets will tell.
+        """
+        entry, self._committing = self._committing, None
+        if entry is None:
+            return False
+        try:
+            self._transaction.finish_commit()
+        except AbortNeededError:
+            self.open = entry
+            raise
+        except ProducerLostError:
+            self._unknown = entry
+            raise
+        self._tell_committed(entry)
+        return True
+
+    def abandon(self, ending: Ending) -> None:
+        """Abort the open transaction, if there is one."""
+        if self.open is not None:
+            self.open = None
+            self._transaction.abort()
+            self._witness.ended(ending)
+
+    def lose(self) -> float:
+        """The producer is lost; returns for how long its transaction had been open, in seconds."""
+        lost = self.open or self._unknown
+        if self.open is not None:
+            self.open = None
+            self._witness.ended(Ending.ABORTED)
+        return time.monotonic() - lost.began if lost is not None else 0.0
+
+    def resolve(self, committed: Mapping[Partition, int | None]) -> None:
+        """Learn from the committed offsets how a transaction of unknown end ended.
+
+        Args:
+            committed: Of the partitions that are ours now; of none where that is not our business
+                any more.
+        """
+        entry, self._unknown = self._unknown, None
+        if entry is None or not committed:
+            return
+        ours = [tp for tp in entry.offsets if (tp.topic, tp.partition) in committed]
+        if ours and all(committed[tp.topic, tp.partition] == tp.offset for tp in ours):
+            self._tell_committed(entry)
+        else:
+            self._witness.ended(Ending.ABORTED)
+
+    def _tell_committed(self, entry: Entry) -> None:
+        entry.report.at = time.time_ns() // 1_000_000
+        entry.report.took = time.monotonic() - entry.began
+        self._witness.committed(entry.report)
+        self._witness.ended(Ending.COMMITTED)
