@@ -21,7 +21,7 @@ from uuid import UUID
 
 import msgspec
 
-from mesh_stream.errors import PayloadError, PlatformError, RecordError
+from mesh_stream.errors import CodeError, PayloadError, PlatformError, RecordError
 from mesh_stream.pipeline.avro_input import AvroReader, WriterSchemas
 from mesh_stream.pipeline.identity import contract_type
 from mesh_stream.pipeline.record import Filtered, Message
@@ -57,60 +57,92 @@ def compile_decode(
     else:
         record_type, origin = port.transformation.record_type, port.transformation.origin
     if port.format is Format.AVRO:
-        read = _avro(record_type, AvroReader(writers, reader=port.reader))
-    else:
-        read = _json(record_type)
+        read_avro = _avro(record_type, AvroReader(writers, reader=port.reader))
 
-    def decode(message: Message) -> Any:
+        def decode_avro(message: Message) -> Any:
+            value = message.value()
+            if not value or len(value) > input_bytes:
+                return _no_record(value, input_bytes)
+            try:
+                return read_avro(value, message)
+            except (RecordError, PlatformError, MemoryError):
+                raise
+            except Exception as error:
+                raise _code_fault(error, origin) from error
+
+        return decode_avro
+    read_json = _json(record_type)
+
+    def decode_json(message: Message) -> Any:
         value = message.value()
-        if not value:
-            if value is None:
-                return TOMBSTONE
-            raise PayloadError("found an empty value; expected a record", rule="empty")
-        if len(value) > input_bytes:
-            raise PayloadError(
-                f"found a value of {len(value)} bytes; "
-                f"expected at most {input_bytes} (`limits.input_bytes`)",
-                rule="oversize",
-            )
+        if not value or len(value) > input_bytes:
+            return _no_record(value, input_bytes)
         try:
-            return read(value, message)
+            return read_json(value)
         except (RecordError, PlatformError, MemoryError):
             raise
         except Exception as error:
-            # A validator or `__post_init__` of the record type, which is the product's code.
-            raise code_error(error, origin, "reading a record for") from error
+            raise _json_fault(error) or _code_fault(error, origin) from error
 
-    return decode
-
-
-def _json(record_type: Any) -> Read:
-    if not _is_pydantic(record_type):
-        return _json_parser(record_type)
-    from mesh_stream.pipeline.pydantic_input import compile_json
-
-    read = compile_json(record_type, _json_parser(dict))
-    return lambda value, _message: read(value)
+    return decode_json
 
 
-def _json_parser(record_type: Any) -> Callable[..., Any]:
+def _no_record(value: bytes | None, input_bytes: int) -> Filtered:
+    """What is said of a value that is not even looked into."""
+    if value is None:
+        return TOMBSTONE
+    if not value:
+        raise PayloadError("found an empty value; expected a record", rule="empty")
+    raise PayloadError(
+        f"found a value of {len(value)} bytes; "
+        f"expected at most {input_bytes} (`limits.input_bytes`)",
+        rule="oversize",
+    )
+
+
+def _code_fault(error: Exception, origin: str) -> CodeError:
+    # A validator or `__post_init__` of the record type, which is the product's code.
+    return code_error(error, origin, "reading a record for")
+
+
+def _json(record_type: Any) -> Callable[[bytes], Any]:
+    if _is_pydantic(record_type):
+        from mesh_stream.pipeline.pydantic_input import compile_json
+
+        return compile_json(record_type, _json_parser(dict))
+    return msgspec.json.Decoder(record_type, float_hook=Decimal).decode
+
+
+def _json_parser(record_type: Any) -> Callable[[bytes], Any]:
     read = msgspec.json.Decoder(record_type, float_hook=Decimal).decode
 
-    def parse(value: bytes, _message: Message | None = None) -> Any:
+    def parse(value: bytes) -> Any:
         try:
             return read(value)
-        except msgspec.ValidationError as error:
-            raise PayloadError(_without_values(error), rule="type") from error
-        except msgspec.DecodeError as error:
-            raise PayloadError(f"found no JSON: {error}", rule="malformed") from error
-        except UnicodeDecodeError as error:
-            raise PayloadError("found no JSON: it is not UTF-8", rule="malformed") from error
-        except RecursionError as error:
-            raise PayloadError("found JSON nested too deep", rule="malformed") from error
-        except InvalidOperation as error:
-            raise PayloadError("found a number out of range", rule="type") from error
+        except Exception as error:
+            fault = _json_fault(error)
+            if fault is None:
+                raise
+            raise fault from error
 
     return parse
+
+
+def _json_fault(error: Exception) -> PayloadError | None:
+    """What msgspec raised, in our words; None where the record type's own code raised it."""
+    match error:
+        case msgspec.ValidationError():
+            return PayloadError(_without_values(error), rule="type")
+        case msgspec.DecodeError():
+            return PayloadError(f"found no JSON: {error}", rule="malformed")
+        case UnicodeDecodeError():
+            return PayloadError("found no JSON: it is not UTF-8", rule="malformed")
+        case RecursionError():
+            return PayloadError("found JSON nested too deep", rule="malformed")
+        case InvalidOperation():
+            return PayloadError("found a number out of range", rule="type")
+        case _:
+            return None
 
 
 def _avro(record_type: Any, reader: AvroReader) -> Read:

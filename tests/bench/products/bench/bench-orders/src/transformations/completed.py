@@ -7,6 +7,8 @@ import msgspec
 
 from mesh_stream import filtered
 
+ZERO = Decimal(0)
+
 
 class Item(msgspec.Struct, frozen=True, gc=False):
     sku: str
@@ -35,7 +37,7 @@ class CompletedOrder(msgspec.Struct, frozen=True, gc=False):
 def complete(order: Order) -> object:
     if order.status != "completed":
         return filtered("not_completed")
-    total = Decimal(0)
+    total = ZERO
     for item in order.items:
         total += item.qty * item.unit_price
     return CompletedOrder(
