@@ -26,6 +26,8 @@ ANSWER_SECONDS = 10.0
 PATIENCE_SECONDS = 30.0
 """A broker that restarts is back by then; a reader waits that long before it gives up."""
 _BATCH = 1_000
+# Silence is looked into after this long: of a topic that is deleted, nothing is ever heard again.
+_IDLE_SECONDS = 10.0
 _PROBE_SECONDS = 2.0
 
 # An underscore marks librdkafka's own codes.
@@ -54,7 +56,7 @@ class Reader:
     def __init__(self, settings: Settings, *, client_id: str) -> None:
         self.positions: dict[Partition, int] = {}
         self._down_since: float | None = None
-        self._next_probe = 0.0
+        self._next_probe = float("inf")
         config = reader_settings(settings, group=client_id, client_id=client_id) | {
             "enable.partition.eof": True,
             "error_cb": self._on_error,
@@ -100,6 +102,7 @@ class Reader:
     def start(self, positions: Mapping[Partition, int]) -> None:
         """Read these partitions from these offsets on, and no others."""
         self.positions = dict(positions)
+        self._next_probe = time.monotonic() + _IDLE_SECONDS
         self._consumer.assign([TopicPartition(*tp, offset) for tp, offset in positions.items()])
 
     def poll(self, timeout: float) -> list[Message]:
@@ -131,7 +134,8 @@ class Reader:
             self.positions[topic, number] = max(offset, self.positions[topic, number])
         if batch:
             self._down_since = None
-        elif self._down_since is not None:
+            self._next_probe = time.monotonic() + _IDLE_SECONDS
+        elif time.monotonic() >= self._next_probe:
             self._probe()
         return records
 
@@ -147,25 +151,37 @@ class Reader:
             log.debug("%s: %s", message.topic(), error.str())
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._ALL_BROKERS_DOWN and self._down_since is None:  # noqa: SLF001
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+            self._missed()
+
+    def _missed(self) -> None:
+        if self._down_since is None:
             log.warning("the broker cannot be reached; waiting for it")
             self._down_since = time.monotonic()
+            self._next_probe = self._down_since
 
     def _probe(self) -> None:
-        """The client tells when the broker is gone, not when it is back: that has to be asked."""
-        now = time.monotonic()
-        assert self._down_since is not None
-        if now < self._next_probe:
-            return
+        """Ask whether the broker, and what is read from it, is still there.
+
+        The client tells when the broker is gone, not when it is back, and nothing of a topic that
+        was deleted.
+        """
         try:
-            self._consumer.list_topics(timeout=_PROBE_SECONDS)
+            for topic in sorted({topic for topic, _ in self.positions}):
+                found = self._consumer.list_topics(topic, timeout=_PROBE_SECONDS).topics[topic]
+                if found.error is not None and found.error.code() in _FINAL:
+                    raise kafka_error(found.error, f"read topic {topic}")
         except KafkaException as error:
-            if now - self._down_since > PATIENCE_SECONDS:
+            self._missed()
+            assert self._down_since is not None
+            if time.monotonic() - self._down_since > PATIENCE_SECONDS:
                 raise BrokerError(
                     f"the broker could not be reached for {PATIENCE_SECONDS:.0f} s; is it running, "
                     f"and does MESH_BOOTSTRAP_SERVERS name it?"
                 ) from error
+            self._next_probe = time.monotonic() + _PROBE_SECONDS
         else:
-            log.warning("the broker is back")
+            if self._down_since is not None:
+                log.warning("the broker is back")
             self._down_since = None
-        self._next_probe = time.monotonic() + _PROBE_SECONDS
+            self._next_probe = time.monotonic() + _IDLE_SECONDS
