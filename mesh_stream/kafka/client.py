@@ -79,6 +79,9 @@ PRODUCER: Mapping[str, str | int | bool] = {
     "queue.buffering.max.kbytes": 65_536,
     # A key lands where a Java producer would put it, so that products can be joined by key.
     "partitioner": "murmur2_random",
+    # Topics are there before they are written to. One that was deleted is told by its name, before
+    # the commit has waited in vain (default: 30 seconds).
+    "topic.metadata.propagation.max.ms": 5_000,
     # In a transaction the commit tells of success; only failures need a call into Python.
     "delivery.report.only.error": True,
 }

@@ -37,6 +37,8 @@ FULL_QUEUE_SECONDS = 10.0
 
 _FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001
 
+_STATE = KafkaError._STATE  # noqa: SLF001 - the library's public codes, as above and below
+_STATES = (_STATE, KafkaError._FATAL)  # noqa: SLF001
 _EXPELLED = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID)
 _REGROUPED = (KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS)
 
@@ -262,20 +264,24 @@ class Transaction:
             self._raise(doing, error)
 
     def _raise(self, doing: str, error: KafkaException) -> NoReturn:
-        problem: KafkaError = error.args[0]
-        if problem.code() == KafkaError._FATAL:  # noqa: SLF001 - the library's public code
-            problem = self._fatal_reason() or problem
-        if problem.txn_requires_abort() or problem.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            raise AbortNeededError(*(self._failed_delivery or (doing, problem))) from error
+        problem = self._reason(error.args[0])
+        undelivered = self._failed_delivery
+        if problem.txn_requires_abort() or (problem.code() == _STATE and undelivered):
+            raise AbortNeededError(*(undelivered or (doing, problem))) from error
+        if problem.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            raise AbortNeededError(doing, problem) from error
         self.drop()
         raise ProducerLostError(doing, problem) from error
 
-    def _fatal_reason(self) -> KafkaError | None:
-        """Why a producer that only says "fatal" is lost; it raises that once, when it is served."""
-        assert self._producer is not None
-        try:
-            self._producer.poll(0)
-        except KafkaException as error:
-            reason: KafkaError = error.args[0]
-            return reason
-        return None
+    def _reason(self, problem: KafkaError) -> KafkaError:
+        """What is behind an error that only says that the producer's state is bad.
+
+        Serving the producer tells: failed deliveries are reported, a fatal error is raised.
+        """
+        if problem.code() in _STATES and self._producer is not None:
+            try:
+                self._producer.poll(0)
+            except KafkaException as error:
+                reason: KafkaError = error.args[0]
+                return reason
+        return problem
