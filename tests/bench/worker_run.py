@@ -12,10 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-
 from mesh_stream.kafka import groups
-from mesh_stream.kafka.client import admin, reader_settings
+from mesh_stream.kafka.client import admin
 from mesh_stream.runtime.supervisor import free_address
 from tests.bench.arena import PARTITIONS, SILENCE_SECONDS, Arena, ends
 from tests.bench.contender import Cost
@@ -103,28 +101,16 @@ def work_off(arena: Arena) -> tuple[Cost, Books]:
 def await_end_of_input(arena: Arena, worker: Worker) -> None:
     """Wait until the worker has committed all there is on the input topic."""
     records = sum(ends(arena, TOPIC).values())
-    asked = [TopicPartition(*partition) for partition in _PARTITIONS]
-    # It never joins the group. One for all the asking: a new one each time would cost more than
-    # some of what is measured.
-    group = arena.product.group
-    asker = Consumer(reader_settings(arena.settings, group=group, client_id="bench.asker"))
     done = 0
+    with groups.Offsets(arena.settings, arena.product.group) as offsets:
 
-    def further() -> bool:
-        nonlocal done
-        try:
-            found = asker.committed(asked, timeout=1.0)
-        except KafkaException as error:
-            # In a transaction at the moment, or no group yet: ask again.
-            if not error.args[0].retriable() and error.args[0].code() != KafkaError._TIMED_OUT:
-                raise
-            return False
-        before, done = done, sum(max(0, tp.offset) for tp in found)
-        return done > before
+        def further() -> bool:
+            nonlocal done
+            before, done = done, sum(offsets.committed(_PARTITIONS).values())
+            return done > before
 
-    while done < records:
-        _await(worker, further, f"commits more than {done:,} of {records:,} records")
-    asker.close()
+        while done < records:
+            _await(worker, further, f"commits more than {done:,} of {records:,} records")
 
 
 def _await(worker: Worker, condition: Callable[[], bool], what: str) -> None:
