@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mesh_stream.cli.options import log_to_stderr, products_option, settings_of
+from mesh_stream.local.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,12 +86,21 @@ def replay(
             content.seek(0)
         warned = _warn(there, reading, checked or Checked(), already=frozenset())
         sent, seen, began = Sent(), Checked(), time.monotonic()
+        interrupts = Interrupts()
+        interrupts.hurry.append(lambda: os._exit(1))
         try:
-            with _progress(console, topic, checked, sent) as show:
-                records = _good(read(content, path, reading), seen, show)
-                send(settings, topic, records, sent, rate=rate)
+            with interrupts.heard(), _progress(console, topic, checked, sent) as show:
+
+                def count(record: RawRecord) -> None:
+                    seen.add(record)
+                    show()
+
+                records = _good(read(content, path, reading), interrupts, count)
+                send(settings, topic, records, sent, rate=rate, stop=interrupts.requested)
         finally:
             _conclude(topic, sent, checked, time.monotonic() - began)
+        if interrupts.requested.is_set():
+            raise click.Abort
         if checked is None:
             _warn(there, reading, seen, already=warned)
 
@@ -121,21 +132,28 @@ def _warn(
 
 
 def _good(
-    lines: Iterator[RawRecord | Fault], seen: Checked, show: Callable[[], None]
+    lines: Iterator[RawRecord | Fault],
+    interrupts: Interrupts,
+    seen: Callable[[RawRecord], object],
 ) -> Iterator[RawRecord]:
-    """The lines as records; ends at the first that is none.
+    """The lines as records; ends at the first that is none, or where interrupted.
 
     Raises:
         RawFileError: A line is no record.
+        KeyboardInterrupt: Interrupted while waiting for a line.
     """
     from mesh_stream.kafka.raw_file import RawFileError
     from mesh_stream.kafka.writer import RawRecord
 
-    for line in lines:
+    while True:
+        # Only here: an exception that comes while the client library calls back is lost in it.
+        with interrupts.abruptly():
+            line = None if interrupts.requested.is_set() else next(lines, None)
+        if line is None:
+            return
         if not isinstance(line, RawRecord):
             raise RawFileError([line], 1)
-        seen.add(line)
-        show()
+        seen(line)
         yield line
 
 
@@ -156,10 +174,9 @@ def _progress(
 
     def lines() -> None:
         nonlocal due
-        if (now := time.monotonic()) >= due:
+        if (now := time.monotonic()) >= due and sent.delivered:
             due = now + _LINE_SECONDS
-            if sent.delivered:
-                click.echo(f"{sent.delivered:,} records sent", err=True)
+            click.echo(f"{sent.delivered:,} records sent", err=True)
 
     def bar() -> None:
         nonlocal due

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ import click
 import msgspec
 
 from mesh_stream.cli.options import choose, load, log_to_stderr, products_option
+from mesh_stream.local.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from mesh_stream.consumer.dead_letters import DeadLetter
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from mesh_stream.product.product import Product
     from mesh_stream.settings import Settings
 
-_WAIT_SECONDS = 0.5
+_WAIT_SECONDS = 0.2
 
 
 @click.command()
@@ -56,7 +59,9 @@ def tail(
     mesh, settings = load(products)
     (chosen,) = choose(mesh, [product], None)
     topic = chosen.dead_letter_topic if dead_letters else chosen.output.topic
-    records = _records(settings, chosen, topic, from_beginning=from_beginning)
+    interrupts = Interrupts()
+    interrupts.hurry.append(lambda: os._exit(0))
+    records = _records(settings, chosen, topic, interrupts, from_beginning=from_beginning)
     if dead_letters:
         lines = _dead_letter_lines(records, as_json=as_json, payload=payload)
     else:
@@ -66,16 +71,21 @@ def tail(
             click.echo(line)
             if count == most:
                 break
-    except KeyboardInterrupt:
-        # The ordinary way to end it.
-        pass
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; what Python flushes at exit goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
 def _records(
-    settings: Settings, product: Product, topic: str, *, from_beginning: bool
+    settings: Settings,
+    product: Product,
+    topic: str,
+    interrupts: Interrupts,
+    *,
+    from_beginning: bool,
 ) -> Iterator[Message]:
-    """The topic's committed records, without end.
+    """The topic's committed records, until interrupted.
 
     Raises:
         NotProvisionedError: There is no such topic.
@@ -92,8 +102,9 @@ def _records(
         bounds = reader.bounds([topic])
         reader.start({at: low if from_beginning else high for at, (low, high) in bounds.items()})
         click.echo(f"reading {topic}, {len(bounds)} partitions; Ctrl-C ends it", err=True)
-        while True:
-            yield from reader.poll(_WAIT_SECONDS)
+        with interrupts.heard():
+            while not interrupts.requested.is_set():
+                yield from reader.poll(_WAIT_SECONDS)
 
 
 def _fact_lines(records: Iterator[Message], settings: Settings, *, as_json: bool) -> Iterator[str]:
