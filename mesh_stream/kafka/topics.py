@@ -83,7 +83,11 @@ def describe(admin: Admin, names: Iterable[str]) -> dict[str, Topic]:
         partitions = description.partitions
         found[name] = (len(partitions), len(partitions[0].replicas) if partitions else 0)
     settings = _settings(admin, [ConfigResource(ResourceType.TOPIC, name) for name in found])
-    return {name: Topic(name, *shape, settings[name]) for name, shape in found.items()}
+    return {
+        name: Topic(name, *shape, settings[name])
+        for name, shape in found.items()
+        if name in settings
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,8 +304,14 @@ def _settings(admin: Admin, resources: list[ConfigResource]) -> dict[str, Mappin
     described = admin.describe_configs(resources, request_timeout=SECONDS)
     for resource, future in described.items():
         try:
-            entries = _answer(future, f"read the settings of {resource.name}")
-        except AccessDeniedError:
+            entries = future.result(SECONDS + 10)
+        except KafkaException as cause:
+            if code_of(cause) == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                # Another broker is asked here than before: this one does not know the topic yet.
+                continue
+            fault = kafka_error(cause, f"read the settings of {resource.name}")
+            if not isinstance(fault, AccessDeniedError):
+                raise fault from cause
             # A worker's principal need not be granted DescribeConfigs; what it cannot see, it
             # cannot check.
             settings[resource.name] = None
