@@ -7,6 +7,7 @@ One stack is shared by every command that names its folder. The folder holds:
     broker-1/ ...  each broker's configuration and records
     registry/      schemas
     logs/          what they said
+    tmp/           what they unpack; emptied at every start
 
 Invariants: who changes any of it holds the folder; nothing but these names is ever deleted; a
 stack in `stack.json` was answering when it was written there.
@@ -313,7 +314,8 @@ def _check_brokers(found: int, asked: int | None, data: Path) -> None:
 def _wipe(data: Path) -> None:
     """Delete what a stack leaves in its folder, and nothing else."""
     (data / LAYOUT).unlink(missing_ok=True)
-    for folder in (*data.glob("broker-[1-9]"), data / registry.NAME, data / "logs"):
+    names = (registry.NAME, "logs", "tmp")
+    for folder in (*data.glob("broker-[1-9]"), *(data / name for name in names)):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -325,6 +327,7 @@ def _launch(data: Path, layout: Layout, installed: Installation, usual_ports: bo
     registry_port, controllers = chosen[layout.brokers], chosen[layout.brokers + 1 :]
     nodes = [Node(*place) for place in zip(numbers, chosen, controllers, strict=False)]
     (data / registry.NAME).mkdir(exist_ok=True)
+    shutil.rmtree(data / "tmp", ignore_errors=True)
     for node in nodes:
         broker.prepare(node, nodes, data)
 

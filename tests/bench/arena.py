@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from mesh_stream.kafka import topics
 from mesh_stream.kafka.client import admin, producer_settings, reader_settings
 from mesh_stream.kafka.preflight import preflight
+from mesh_stream.kafka.reader import Reader
 from mesh_stream.kafka.registry import SchemaRegistry
 from mesh_stream.local.stack import Stack
 from mesh_stream.product.loader import load_mesh
@@ -109,8 +110,9 @@ class Written:
 
 
 def ends(arena: Arena, topic: str) -> dict[int, int]:
-    """Where each partition ends now: where the next run begins."""
-    consumer = _reader(arena)
+    """Where each partition ends now, transactions that are still being decided included."""
+    config = reader_settings(arena.settings, group="bench.ends", client_id="bench.ends")
+    consumer = Consumer(config | {"isolation.level": "read_uncommitted"})
     found = {number: _end(consumer, topic, number) for number in range(PARTITIONS)}
     consumer.close()
     return found
@@ -132,48 +134,31 @@ def _end(consumer: Consumer, topic: str, number: int) -> int:
 
 
 def read_back(arena: Arena, topic: str, begins: dict[int, int]) -> Written:
-    """Read what a run left on a topic.
+    """Read what a run left on a topic, to the topic's very end.
+
+    A commit returns before its markers have reached every partition: what a reader sees first may
+    be less than what was committed.
 
     Args:
         arena: Where.
         topic: The topic.
         begins: Partition -> where it ended before the run.
     """
-    consumer = _reader(arena)
-    consumer.assign([TopicPartition(topic, number, at) for number, at in begins.items()])
-    reading, heard = len(begins), time.monotonic()
+    wanted = {(topic, number): end for number, end in ends(arena, topic).items()}
     records = checksum = 0
     first, last = float("inf"), 0.0
-    while reading:
-        batch = consumer.consume(10_000, 0.1)
-        if batch:
-            heard = time.monotonic()
-        elif time.monotonic() - heard > SILENCE_SECONDS:
-            raise SystemExit(f"reading back {topic}: {reading} partitions do not come to an end")
-        for message in batch:
-            if message.error() is not None:
-                reading -= _end_of_partition(message)
-                continue
-            records += 1
-            checksum += zlib.crc32(message.value() or b"", zlib.crc32(message.key() or b""))
-            moment = message.timestamp()[1]
-            first, last = min(first, moment), max(last, moment)
-    consumer.close()
+    with Reader(arena.settings, client_id="bench.reader") as reader:
+        reader.start({(topic, number): at for number, at in begins.items()})
+        heard = time.monotonic()
+        while not reader.has_reached(wanted):
+            batch = reader.poll(0.1)
+            if batch:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > SILENCE_SECONDS:
+                raise SystemExit(f"reading back {topic}: its end cannot be reached")
+            for message in batch:
+                records += 1
+                checksum += zlib.crc32(message.value() or b"", zlib.crc32(message.key() or b""))
+                moment = message.timestamp()[1]
+                first, last = min(first, moment), max(last, moment)
     return Written(records, checksum, max(0.0, last - first) / 1000)
-
-
-def _reader(arena: Arena) -> Consumer:
-    return Consumer(
-        {
-            **reader_settings(arena.settings, group="bench.reader", client_id="bench.reader"),
-            "enable.partition.eof": True,
-        }
-    )
-
-
-def _end_of_partition(message: Message) -> int:
-    error = message.error()
-    assert error is not None
-    if error.code() != KafkaError._PARTITION_EOF:
-        raise SystemExit(f"reading back: {error.str()}")
-    return 1

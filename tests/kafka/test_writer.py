@@ -135,7 +135,8 @@ def test_a_refused_record_is_a_failure_with_its_cause_and_nothing_follows(stack:
         send(settings_of(stack), topic, records(), sent)
     assert "message.timestamp.before.max.ms" in str(raised.value)
     there = [message.value() for message in messages(stack, topic)]
-    assert len(there) == sent.delivered < sent.given
+    # What was on its way when the refusal was noticed may have arrived unheard: that is `unsure`.
+    assert sent.delivered <= len(there) <= sent.delivered + sent.unsure < sent.given
     assert b"old" not in there
 
 
