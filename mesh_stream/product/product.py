@@ -173,6 +173,7 @@ class Input:
         transformation: What is applied to its records, or None: they are published as they are.
         reader: The contract that Avro records are resolved to: the other product's, or the one the
             input declares; None: each record is read as its writer wrote it.
+        key: Field of the input record that its records are keyed by, where that is known.
     """
 
     topic: str
@@ -181,6 +182,96 @@ class Input:
     event_time: str | None
     transformation: Transformation | None
     reader: Contract | None = None
+    key: str | None = None
+
+
+class Emit(enum.StrEnum):
+    """When a fold publishes facts."""
+
+    ON_CHANGE = "on_change"
+    """Whenever a state changed, at most once for each key (and window) and commit."""
+    ON_CLOSE = "on_close"
+    """Once for each window, when no more events can change it."""
+
+
+class Untimely(enum.StrEnum):
+    """What happens to an event that comes too late, or from too far ahead."""
+
+    DEAD_LETTER = "dead_letter"
+    """Its input record becomes a dead letter."""
+    DROP = "drop"
+    """It is filtered: counted, and gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hopping:
+    """Windows of one size, in milliseconds, that begin every `advance`; tumbling: as often."""
+
+    size: int
+    advance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Windows that end when a key has had no event for `gap` milliseconds."""
+
+    gap: int
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of the product's own code.
+
+    Attributes:
+        call: The callable.
+        origin: `src/transformations/stock.py:fold`, for messages.
+    """
+
+    call: Callable[..., Any]
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a product remembers, by key, and how events change it.
+
+    Attributes:
+        fold: `(state or None, event) -> state or None`; None forgets the key.
+        fact: `(key, window or None, state) -> record`; None: the state itself is the fact.
+        merge: `(state, state) -> state`, for sessions that an event joins; None where not needed.
+        event_type: What `fold` annotates its event with; never anything untyped.
+        state_type: What it annotates its state with, without the None.
+        key: Field of the event whose value is the key; None: one state for the whole product.
+        key_type: That field's type: `str`, `int` or `UUID`.
+        window: How time is divided, or None: it is not.
+        grace: How long after its end a window still takes events, by event time; milliseconds.
+        emit: When facts are published.
+        late: What happens to an event whose windows are all closed.
+        ahead: How far an event may lie ahead of the time its record was written; milliseconds.
+        early: What happens to one that lies further ahead: it would close windows too soon.
+        idle: How long an input partition may be silent before others stop waiting for it; ms.
+        ttl: How long a key without events is remembered, by event time; milliseconds. None: for
+            ever, or, with a window, until that is closed.
+        repartitions: Whether events go through a topic of the product's own first, because the
+            input's records are not keyed by `key`.
+    """
+
+    fold: Function
+    fact: Function | None
+    merge: Function | None
+    event_type: Any
+    state_type: Any
+    key: str | None
+    key_type: type
+    window: Hopping | Session | None
+    grace: int
+    emit: Emit
+    late: Untimely
+    ahead: int
+    early: Untimely
+    idle: int
+    ttl: int | None
+    repartitions: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,11 +310,13 @@ class Limits:
         record_bytes: Largest fact; a larger one is a dead letter.
         input_bytes: Largest input record that is decoded; a larger one is a dead letter.
         fanout: Most facts one input record may become.
+        cached_states: Most states that a worker keeps in memory, besides those of open transactions.
     """
 
     record_bytes: int = 1_000_000
     input_bytes: int = 8_000_000
     fanout: int = 10_000
+    cached_states: int = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +347,7 @@ class Product:
     limits: Limits
     tags: tuple[str, ...] = ()
     support: tuple[Support, ...] = ()
+    state: State | None = None
 
     @property
     def group(self) -> str:
@@ -269,6 +363,16 @@ class Product:
     def dead_letter_topic(self) -> str:
         """Where records that are wrong go: `dlq.<domain>.<product>`."""
         return f"dlq.{self.domain}.{self.name}"
+
+    @property
+    def changelog_topic(self) -> str:
+        """Where every change of its state goes, compacted: `mesh.<product>.changelog`."""
+        return f"mesh.{self.name}.changelog"
+
+    @property
+    def repartition_topic(self) -> str:
+        """Where its events go to be keyed by the state's key: `mesh.<product>.repartition`."""
+        return f"mesh.{self.name}.repartition"
 
     def transactional_id(self, slot: int) -> str:
         """The stable transactional id of one worker slot: `mesh.<product>.<slot>`."""
