@@ -12,7 +12,7 @@ import click
 
 from mesh_stream.credentials import MaskingFilter
 from mesh_stream.errors import BrokerError, DeclarationError, Fault
-from mesh_stream.product.product import Mesh, Product
+from mesh_stream.product.product import Product
 from mesh_stream.settings import Settings, products_folder
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -41,18 +41,21 @@ def settings_of(products: str | None) -> Settings:
     return settings
 
 
-def load(products: str | None) -> tuple[Mesh, Settings]:
-    """What is declared, and where it runs.
+def load(
+    products: str | None, names: Sequence[str], domain: str | None = None
+) -> tuple[list[Product], Settings]:
+    """The products that a command was asked for, and where they run.
 
     Raises:
         DeclarationError: Every fault of both at once; nothing was connected to.
+        click.UsageError: A name or domain that no product has.
         BrokerError: No broker is named and no stack runs.
     """
-    from mesh_stream.product.loader import load_mesh
+    from mesh_stream.cli.chosen import load_chosen
 
     faults: tuple[Fault, ...] = ()
     try:
-        mesh = load_mesh(products_folder(os.environ, products))
+        chosen = load_chosen(products_folder(os.environ, products), names, domain)
     except DeclarationError as error:
         faults = error.faults
     try:
@@ -64,7 +67,7 @@ def load(products: str | None) -> tuple[Mesh, Settings]:
             raise
     if faults:
         raise DeclarationError(faults)
-    return mesh, settings
+    return chosen, settings
 
 
 def _running_stack() -> tuple[str, str] | None:
@@ -72,30 +75,6 @@ def _running_stack() -> tuple[str, str] | None:
 
     found = stack.running()
     return (found.bootstrap_servers, found.registry_url) if found else None
-
-
-def choose(mesh: Mesh, names: Sequence[str], domain: str | None) -> list[Product]:
-    """The products that a command was asked for; all of them where nothing was named.
-
-    Raises:
-        click.BadParameter: A name or domain that no product has.
-    """
-    for name in names:
-        if name not in mesh.products:
-            raise click.BadParameter(
-                f"no product is called {name!r}; there are: {', '.join(sorted(mesh.products))}"
-            )
-    chosen = [mesh.products[name] for name in names or sorted(mesh.products)]
-    if domain is not None:
-        domains = sorted({product.domain for product in mesh.products.values()})
-        if domain not in domains:
-            raise click.BadParameter(
-                f"no product is in the domain {domain!r}; there are: {', '.join(domains)}"
-            )
-        chosen = [product for product in chosen if product.domain == domain]
-    if not chosen:
-        raise click.UsageError(f"no product to run below {mesh.root}; `mesh-stream init` makes one")
-    return chosen
 
 
 def log_to_stderr(*, verbose: bool) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mesh_stream.cli.options import choose, log_to_stderr, products_option, settings_of
+from mesh_stream.cli.options import log_to_stderr, products_option, settings_of
 
 if TYPE_CHECKING:
     from mesh_stream.kafka.client import Admin
@@ -130,6 +130,7 @@ class _Connected:
 def _planner(
     named: tuple[str, ...], domain: str | None, products: str | None, *, create_inputs: bool
 ) -> Iterator[_Connected]:
+    from mesh_stream.cli.chosen import choose
     from mesh_stream.kafka.client import admin
     from mesh_stream.kafka.registry import SchemaRegistry
     from mesh_stream.mesh.plan import plan as compare

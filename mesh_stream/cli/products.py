@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mesh_stream.cli.options import choose, products_option
+from mesh_stream.cli.options import products_option
 
 if TYPE_CHECKING:
     from mesh_stream.examples import Examined, Verdict
@@ -78,11 +78,11 @@ def test(
     through the very path that the worker runs. Exits 1 where something does not hold, or where a
     product has neither examples nor tests.
     """
-    from mesh_stream.product.loader import load_mesh
+    from mesh_stream.cli.chosen import load_chosen
     from mesh_stream.settings import products_folder
 
-    mesh = load_mesh(products_folder(os.environ, products))
-    tested = [_test(product) for product in choose(mesh, products_named, domain)]
+    chosen = load_chosen(products_folder(os.environ, products), products_named, domain)
+    tested = [_test(product) for product in chosen]
     outcomes = [one.outcome(strict=strict) for one in tested]
     if as_json:
         document = [_described(one, outcome) for one, outcome in zip(tested, outcomes, strict=True)]

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from mesh_stream.cli.options import choose, load, log_to_stderr, products_option
+from mesh_stream.cli.options import load, log_to_stderr, products_option
 
 if TYPE_CHECKING:
     from mesh_stream.runtime.supervisor import Supervisor
@@ -59,8 +59,7 @@ def run(
     or Ctrl-C commits what is open and ends within 10 seconds; a second one ends at once.
     """
     log_to_stderr(verbose=not quiet)
-    mesh, settings = load(products)
-    chosen = choose(mesh, products_named, domain)
+    chosen, settings = load(products, products_named, domain)
     supervisor = supervisor_of(
         [product.name for product in chosen],
         numbers=range(first_slot, first_slot + slots),
@@ -115,8 +114,7 @@ def _work(name: str, slot: int, metrics: str | None, products: str | None) -> No
     from mesh_stream.runtime.pace import Pace
     from mesh_stream.runtime.slot import run_slot
 
-    mesh, settings = load(products)
-    (product,) = choose(mesh, [name], None)
+    (product,), settings = load(products, [name])
     exported = CollectorRegistry()
     witness = ProductMetrics(product, exported)
     if metrics:

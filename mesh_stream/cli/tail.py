@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from mesh_stream.cli.options import choose, load, log_to_stderr, products_option
+from mesh_stream.cli.options import load, log_to_stderr, products_option
 from mesh_stream.local.interrupts import Interrupts
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ def tail(
     if payload and not dead_letters:
         raise click.UsageError("--payload goes with --dead-letters: facts are shown whole anyway")
     log_to_stderr(verbose=False)
-    mesh, settings = load(products)
-    (chosen,) = choose(mesh, [product], None)
+    (chosen,), settings = load(products, [product])
     topic = chosen.dead_letter_topic if dead_letters else chosen.output.topic
     interrupts = Interrupts()
     interrupts.hurry.append(lambda: os._exit(0))
