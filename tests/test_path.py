@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from mesh_stream import DependencyError, filtered
 from mesh_stream.errors import HaltError
-from mesh_stream.pipeline.pipeline import MAX_REASONS, Interrupted, Pipeline
+from mesh_stream.pipeline.pipeline import Interrupted, Pipeline
 from mesh_stream.pipeline.record import Outcome
+from mesh_stream.pipeline.stages import MAX_REASONS
 from mesh_stream.product.product import Action, Between, InSet, Limits, MatchesRegex, Rule
 from mesh_stream.testing import CONTRACT_ID, MemorySchemas, ProductDriver
 from tests.pipeline.making import (

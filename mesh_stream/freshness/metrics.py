@@ -27,7 +27,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from mesh_stream.pipeline.pipeline import MAX_REASONS
+from mesh_stream.pipeline.stages import MAX_REASONS
 from mesh_stream.product.product import Product
 from mesh_stream.runtime.report import Committed, Ending, WorkerState
 

@@ -120,7 +120,7 @@ def _event_time(
     output: Output, contract: Contract, writer: Writer, shape: Shape, names: dict[str, Any]
 ) -> str:
     if output.event_time is None:
-        names["_arrival"] = _arrival
+        names["_arrival"] = arrival
         return "_arrival(m)"
     if output.event_time in writer.millis:
         return writer.millis[output.event_time]
@@ -129,7 +129,8 @@ def _event_time(
     return f"_moment({shape.value(output.event_time)}, {units})"
 
 
-def _arrival(message: Message) -> int:
+def arrival(message: Message) -> int:
+    """A record's own timestamp, in milliseconds since the epoch; -1 where it carries none."""
     kind, timestamp = message.timestamp()
     return timestamp if kind else -1
 

@@ -14,7 +14,7 @@ from typing import Any
 from mesh_stream.errors import CodeError
 from mesh_stream.pipeline.avro_writer import millis
 from mesh_stream.pipeline.decode import Decode
-from mesh_stream.pipeline.encode import Encode
+from mesh_stream.pipeline.encode import Encode, arrival
 from mesh_stream.pipeline.record import Fact, Filtered, Message
 from mesh_stream.pipeline.shape import Shape
 
@@ -49,6 +49,10 @@ class InputTime:
             return fact if self._noted is None else Fact(fact.value, fact.key, self._noted)
 
         return stamping
+
+    def at(self, message: Message) -> int:
+        """When the record on its way happened, in milliseconds; -1 where nothing says."""
+        return arrival(message) if self._noted is None else self._noted
 
     def _read(self, record: Any) -> int | None:
         try:

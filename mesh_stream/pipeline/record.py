@@ -119,6 +119,9 @@ class Outcome:
         filtered: Reason -> input records.
         rejected: Records to dead-letter, in input order.
         tolerated: (rule, action) -> records that broke an `observe` or `warn` rule.
+        closed: Windows that were closed, and states that were forgotten because nothing came.
+        unfit: Of the windows whose facts are due, those whose fact is wrong: dead letters, too, but
+            of no input record.
     """
 
     consumed: int = 0
@@ -127,6 +130,8 @@ class Outcome:
     filtered: Counter[str] = field(default_factory=Counter)
     rejected: list[Rejected] = field(default_factory=list)
     tolerated: Counter[tuple[str, str]] = field(default_factory=Counter)
+    closed: int = 0
+    unfit: list[Rejected] = field(default_factory=list)
 
 
 def where(message: Message) -> str:

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mesh_stream.freshness.metrics import ProductMetrics
-from mesh_stream.pipeline.pipeline import MAX_REASONS
+from mesh_stream.pipeline.stages import MAX_REASONS
 from mesh_stream.product.loader import load_product
 from mesh_stream.product.product import Product
 from mesh_stream.runtime.report import Committed, Ending, WorkerState

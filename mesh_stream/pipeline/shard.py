@@ -1,0 +1,360 @@
+"""What one partition of a product remembers: changes not yet committed, over a store of what is.
+
+    changes     of the transaction that is being filled
+    frozen      of the one that is being committed
+    cache       committed states, as objects, the recently used ones
+    store       all committed states, as bytes
+
+A look-up goes down in that order. Invariants: the store and the cache hold nothing that is not
+committed; dropping what lies above them is all that an abort takes. States are never changed in
+place: one whose type could be is kept as bytes above the store, too, and decoded for every event.
+
+Keys of entries begin with one byte that says what they are:
+
+    s key              a state without windows, or a key's sessions
+    w start key        the state of a hopping window
+    d due key          when to look at a state that may expire; of the store alone
+    m                  how far this partition has come (`Meta`)
+    t fingerprint      what the type of the states looks like
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from mesh_stream.errors import HaltError
+from mesh_stream.pipeline.record import Fact
+from mesh_stream.pipeline.watermark import Progress, Watermark
+from mesh_stream.pipeline.windows import ordered
+
+META = b"m"
+STATE, WINDOW, DUE, TYPE = b"s", b"w", b"d", b"t"
+_MISSING = object()
+
+Entries = Mapping[bytes, bytes | None]
+"""Key -> value; None deletes."""
+
+
+class Store(Protocol):
+    """Committed entries, in the order of their keys: a folder on disk, or a dict in a test."""
+
+    def get(self, key: bytes) -> bytes | None: ...  # noqa: D102
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]: ...  # noqa: D102
+    def scan(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """At most `limit` entries from `start` on, before `stop`."""
+        ...
+
+    def apply(self, changes: Entries, position: Any) -> None:
+        """Make changes, all or none of them, and note where the changelog is."""
+        ...
+
+
+def meta_of(store: Store) -> Meta | None:
+    """How far a partition has come, by its store; None where nothing was ever committed."""
+    encoded = store.get(META)
+    return None if encoded is None else msgspec.msgpack.decode(encoded, type=Meta)
+
+
+class Meta(msgspec.Struct, frozen=True):
+    """How far a partition has come; written with every transaction that moves it.
+
+    Attributes:
+        offset: The next offset of the input partition; equal to the group's committed one.
+        input_id: The input topic's id on the broker: another topic of the same name has another.
+        progress: Its watermark.
+    """
+
+    offset: int
+    input_id: str
+    progress: Progress
+
+
+class Codec:
+    """States as objects and as bytes.
+
+    Args:
+        entry_type: What the entries hold.
+        origin: The fold, for messages.
+        mutable: Whether such an object can be changed in place.
+    """
+
+    def __init__(self, entry_type: Any, *, origin: str, mutable: bool) -> None:
+        self.encode = msgspec.msgpack.Encoder().encode
+        self.decode: Callable[[bytes], Any] = msgspec.msgpack.Decoder(entry_type).decode
+        self.mutable = mutable
+        self._origin = origin
+
+    def written(self, entry: Any) -> bytes:
+        """An entry as bytes that are known to be readable.
+
+        Raises:
+            HaltError: They are not: a state holds what its type does not say.
+        """
+        try:
+            encoded = self.encode(entry)
+            self.decode(encoded)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise HaltError(
+                f"{self._origin} made a state that does not fit its own type and could not be read "
+                f"again; mend the function, then start the product again",
+                rule="state",
+            ) from error
+        return encoded
+
+
+class _Cache:
+    """The recently used objects, at most `limit`: two generations, the older is dropped whole."""
+
+    def __init__(self, limit: int) -> None:
+        self._half = max(1, limit // 2)
+        self._young: dict[bytes, Any] = {}
+        self._old: dict[bytes, Any] = {}
+
+    def get(self, key: bytes) -> Any:
+        found = self._young.get(key)
+        if found is None:
+            found = self._old.get(key)
+            if found is not None:
+                self.put(key, found)
+        return found
+
+    def put(self, key: bytes, entry: Any) -> None:
+        if len(self._young) >= self._half:
+            self._old, self._young = self._young, {}
+        self._young[key] = entry
+
+    def forget(self, key: bytes) -> None:
+        self._young.pop(key, None)
+        self._old.pop(key, None)
+
+
+@dataclass(slots=True)
+class _Frozen:
+    """The changes of the transaction that is being committed."""
+
+    changes: dict[bytes, Any]
+    entries: dict[bytes, bytes | None]
+    meta: Meta | None
+
+
+@dataclass(slots=True)
+class Flush:
+    """What a transaction has to hold before it is committed.
+
+    Attributes:
+        facts: One for each key, or key and window, that changed.
+        entries: For the changelog.
+    """
+
+    facts: list[Fact] = field(default_factory=list)
+    entries: Entries = field(default_factory=dict)
+
+
+class Shard:
+    """One partition's states.
+
+    Args:
+        store: Its committed entries.
+        codec: How they are read and written.
+        sources: Who brings its events.
+        cached: Most objects in the cache.
+        type_entry: Key and value that describe the type of the states.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        codec: Codec,
+        *,
+        sources: Iterable[str],
+        cached: int,
+        type_entry: tuple[bytes, bytes],
+    ) -> None:
+        self.store = store
+        self._codec = codec
+        self._cache = _Cache(cached)
+        self._absent: set[bytes] = set()
+        self._type_entry = type_entry
+        self._typed = store.get(type_entry[0]) is not None
+        self.facts: dict[bytes, Fact] = {}
+        """Entry key -> the newest fact that it is the source of."""
+        self._changes: dict[bytes, Any] = {}
+        self._dues: dict[bytes, bytes | None] = {}
+        self._frozen: _Frozen | None = None
+        self._undo: list[tuple[dict[bytes, Any], bytes, Any]] | None = None
+        self._meta = self._base = meta_of(store)
+        self.watermark = Watermark(sources, self._meta.progress if self._meta else Progress())
+        self.unseen = True
+        """Whether there may be something due that nobody has looked for."""
+
+    def __bool__(self) -> bool:
+        """Whether anything is to be committed."""
+        return bool(self._changes or self.facts or self._dues)
+
+    # States
+
+    def get(self, key: bytes) -> Any:
+        """The state under a key as of now, or None."""
+        found = self._changes.get(key, _MISSING)
+        if found is _MISSING and self._frozen is not None:
+            found = self._frozen.changes.get(key, _MISSING)
+        if found is _MISSING:
+            found = self._cache.get(key)
+            if found is None:
+                if key in self._absent:
+                    return None
+                found = self._load(key, self.store.get(key))
+        if found is not None and self._codec.mutable:
+            return self._codec.decode(found)
+        return found
+
+    def _load(self, key: bytes, value: bytes | None) -> Any:
+        if value is None:
+            return None
+        found = value if self._codec.mutable else self._codec.decode(value)
+        self._cache.put(key, found)
+        return found
+
+    def prefetch(self, keys: Iterable[bytes]) -> None:
+        """Bring states into the cache, all at once, that are about to be asked for."""
+        known = (self._changes, self._frozen.changes if self._frozen else ())
+        missing = [
+            key
+            for key in set(keys)
+            if key not in known[0] and key not in known[1] and self._cache.get(key) is None
+        ]
+        self._absent.clear()
+        for key, value in zip(missing, self.store.get_many(missing), strict=True):
+            if self._load(key, value) is None:
+                self._absent.add(key)
+
+    def put(self, key: bytes, entry: Any) -> None:
+        """Change the state under a key; None forgets it."""
+        if self._undo is not None:
+            self._undo.append((self._changes, key, self._changes.get(key, _MISSING)))
+        if entry is not None and self._codec.mutable:
+            entry = self._codec.written(entry)
+        self._changes[key] = entry
+
+    def publish(self, key: bytes, fact: Fact) -> None:
+        """Publish a fact with the transaction, instead of what was to be published for the key."""
+        if self._undo is not None:
+            self._undo.append((self.facts, key, self.facts.get(key, _MISSING)))
+        self.facts[key] = fact
+
+    # Several changes that are one
+
+    def begin_unit(self) -> None:
+        """What follows is undone by `undo_unit`, until `end_unit`."""
+        self._undo = []
+
+    def end_unit(self) -> None:
+        """What was done since `begin_unit` stays."""
+        self._undo = None
+
+    def undo_unit(self) -> None:
+        """Undo every change since `begin_unit`."""
+        undo, self._undo = self._undo or [], None
+        for changed, key, before in reversed(undo):
+            if before is _MISSING:
+                changed.pop(key, None)
+            else:
+                changed[key] = before
+
+    # Times at which states are to be looked at
+
+    def look_at(self, key: bytes, due: int) -> None:
+        """Have a state looked at when the watermark is there."""
+        self._dues[DUE + ordered(due) + key] = b""
+
+    def due(self, upto: int, limit: int) -> list[bytes]:
+        """At most `limit` keys of states that are to be looked at by now; each is told once.
+
+        Only committed ones: what is looked at a commit later is looked at all the same.
+        """
+        found = self._scan(DUE, DUE + ordered(upto + 1), limit)
+        frozen = self._frozen.entries if self._frozen is not None else {}
+        taken = [key for key, _ in found if key not in self._dues and key not in frozen][:limit]
+        self._dues.update(dict.fromkeys(taken))
+        return [key[9:] for key in taken]
+
+    def windows(self, upto: int, limit: int) -> list[bytes]:
+        """At most `limit` keys of hopping windows' states that begin by then; committed ones."""
+        found = self._scan(WINDOW, WINDOW + ordered(upto + 1), limit)
+        return [key for key, _ in found if self.get(key) is not None][:limit]
+
+    def _scan(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Entries of the store, and so many more as may be gone already above it."""
+        frozen = len(self._frozen.entries) if self._frozen is not None else 0
+        above = len(self._changes) + len(self._dues) + frozen
+        return self.store.scan(start, stop, limit + above)
+
+    # Transactions
+
+    def freeze(self, *, offset: int | None, input_id: str) -> Flush:
+        """Close the changes so far: they are what the transaction commits.
+
+        Args:
+            offset: The next offset of the input partition; None where it has not moved.
+            input_id: The input topic's id.
+
+        Raises:
+            HaltError: A state does not fit its type.
+        """
+        assert self._frozen is None
+        codec = self._codec
+        entries: dict[bytes, bytes | None] = {
+            key: entry if entry is None or codec.mutable else codec.written(entry)
+            for key, entry in self._changes.items()
+        }
+        if offset is None and self._meta is not None:
+            offset = self._meta.offset
+        if offset is not None:
+            self._meta = Meta(offset, input_id, self.watermark.progress())
+            entries[META] = msgspec.msgpack.encode(self._meta)
+            if not self._typed:
+                key, description = self._type_entry
+                entries[key] = description
+        facts = list(self.facts.values())
+        self._frozen = _Frozen(self._changes, {**entries, **self._dues}, self._meta)
+        self._changes, self._dues, self.facts = {}, {}, {}
+        return Flush(facts, entries)
+
+    def commit(self, position: object) -> None:
+        """What was frozen is committed: it is the store's now.
+
+        Args:
+            position: Where the store stands in the changelog; handed to it.
+
+        Raises:
+            PlatformError: The store cannot be written.
+        """
+        frozen, self._frozen = self._frozen, None
+        if frozen is None:
+            return
+        self.store.apply(frozen.entries, position)
+        for key, entry in frozen.changes.items():
+            if entry is None:
+                self._cache.forget(key)
+            else:
+                self._cache.put(key, entry)
+        self._absent.clear()
+        self._base = frozen.meta
+        self._typed = True
+        self.unseen = True
+
+    def rollback(self) -> None:
+        """Forget whatever is not frozen."""
+        self._changes, self._dues, self.facts, self._undo = {}, {}, {}, None
+        self._meta = self._frozen.meta if self._frozen is not None else self._base
+        self.watermark.restore(self._meta.progress if self._meta is not None else Progress())
+        self.unseen = True
+
+    def thaw(self) -> None:
+        """What was frozen is not committed, and forgotten with all that came after it."""
+        self._frozen = None
+        self.rollback()

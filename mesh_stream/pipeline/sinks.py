@@ -1,0 +1,214 @@
+"""Where the events of a product with state go: to its fold, or to its own topic to be keyed.
+
+    Direct         input records are keyed by the state's key: straight into the fold
+    Forward        they are not: to the product's own topic, keyed
+    Repartitioned  from that topic into the fold
+
+Whoever gives a run of records to a `Pipeline` gives it one partition's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from mesh_stream.errors import CodeError, ContractError
+from mesh_stream.pipeline.events import (
+    WATERMARK,
+    Arrival,
+    Progress,
+    Timing,
+    event_reader,
+    key_reader,
+    repartitioned_type,
+    source_of,
+    text_of_key,
+)
+from mesh_stream.pipeline.fold import Fold
+from mesh_stream.pipeline.record import Fact, Message, Outcome
+from mesh_stream.pipeline.shard import STATE, Shard
+from mesh_stream.pipeline.stages import count_filtered
+from mesh_stream.pipeline.windows import NEVER
+from mesh_stream.product.product import Hopping, State
+
+
+class Direct:
+    """A sink for input records that are keyed by the state's key.
+
+    Args:
+        fold: Where the events go.
+        timing: When they happen.
+    """
+
+    def __init__(self, fold: Fold, timing: Timing) -> None:
+        self._fold = fold
+        self._timing = timing
+        self._event = event_reader(fold.state)
+        self._key = key_reader(fold.state)
+        self._shard: Shard
+        self._source = ""
+        self._prefetches = not isinstance(fold.state.window, Hopping)
+
+    def begin(self, run: Sequence[Message]) -> None:
+        """A run of one partition's records is about to come."""
+        topic, partition = run[0].topic(), run[0].partition()
+        assert topic is not None
+        assert partition is not None
+        self._shard = self._fold.shards[partition]
+        self._source = source_of(topic, partition)
+        if self._prefetches:
+            self._shard.prefetch(state_keys(run))
+
+    def take(self, event: Any, message: Message, outcome: Outcome) -> None:
+        """Add one event."""
+        self.take_several([event], message, outcome)
+
+    def take_several(self, events: list[Any], message: Message, outcome: Outcome) -> None:
+        """Add the events of one record: all of them, or none."""
+        shard, at = self._shard, 0
+        highest = shard.watermark.highest.get(self._source, NEVER)
+        if self._timing.matters:
+            admitted = self._timing.admit(message, outcome)
+            if admitted is None:
+                return
+            at = admitted
+        in_time = False
+        if len(events) > 1:
+            shard.begin_unit()
+        try:
+            for record in events:
+                event = self._event(record)
+                key = self._key_of(event, message)
+                arrival = Arrival(event, at, highest, key, message)
+                in_time |= self._fold.add(shard, arrival, outcome)
+        except BaseException:
+            shard.undo_unit()
+            raise
+        shard.end_unit()
+        self._fold.count(in_time, outcome)
+        if self._timing.matters and at > highest:
+            shard.watermark.reached(self._source, at)
+
+    def _key_of(self, event: Any, message: Message) -> bytes:
+        key = text_of_key(self._key(event))
+        if key != message.key():
+            raise ContractError(
+                f"the record's key is not its {self._fold.state.key}, which the input declares as "
+                f"its key; mend the source, or leave the input's `key` out",
+                rule="key",
+            )
+        return key
+
+
+class Repartitioned:
+    """A sink for what stands on the product's own topic.
+
+    Args:
+        fold: Where the events go.
+    """
+
+    def __init__(self, fold: Fold) -> None:
+        self._fold = fold
+        self._timed = Timing(fold.state, None).matters
+        self._shard: Shard
+        self._prefetches = not isinstance(fold.state.window, Hopping)
+
+    def begin(self, run: Sequence[Message]) -> None:
+        """A run of one partition's records is about to come."""
+        partition = run[0].partition()
+        assert partition is not None
+        self._shard = self._fold.shards[partition]
+        if self._prefetches:
+            self._shard.prefetch(state_keys(run))
+
+    def take(self, arrived: Any, message: Message, outcome: Outcome) -> None:
+        """Add one event, or note how far the sources have come."""
+        shard = self._shard
+        if arrived.__class__ is Progress:
+            for source, at in arrived.highest.items():
+                shard.watermark.reached(source, at)
+            for source in arrived.idle:
+                shard.watermark.fell_silent(source)
+            count_filtered(outcome, WATERMARK)
+            return
+        key = message.key()
+        if key is None:
+            raise ContractError("no key; expected the state's", rule="key")
+        fold = self._fold
+        arrival = Arrival(arrived.event, arrived.at, arrived.highest, key, message)
+        fold.count(fold.add(shard, arrival, outcome), outcome)
+        if self._timed:
+            shard.watermark.reached(arrived.source, arrived.at)
+
+    def take_several(self, arrived: list[Any], message: Message, outcome: Outcome) -> None:
+        """Add several; never asked for, since one record of that topic is one event."""
+        for one in arrived:
+            self.take(one, message, outcome)
+
+
+def state_keys(run: Iterable[Message]) -> list[bytes]:
+    """The entries that a run's records are about, by their keys."""
+    return [STATE + key for message in run if (key := message.key()) is not None]
+
+
+class Forward:
+    """A sink that keys events by the state's key, for the product's own topic.
+
+    Args:
+        state: The declaration.
+        timing: When the input's events happen.
+
+    Attributes:
+        highest: Source -> highest event time it has brought. Whoever runs this keeps it with the
+            input's offsets.
+    """
+
+    def __init__(self, state: State, timing: Timing) -> None:
+        self.highest: dict[str, int] = {}
+        self._timing = timing
+        self._event = event_reader(state)
+        self._key = key_reader(state)
+        _, self._type = repartitioned_type(state)
+        self._encode = msgspec.json.Encoder().encode
+        self._source = ""
+
+    def begin(self, run: Sequence[Message]) -> None:
+        """A run of one partition's records is about to come."""
+        topic, partition = run[0].topic(), run[0].partition()
+        assert topic is not None
+        assert partition is not None
+        self._source = source_of(topic, partition)
+
+    def take(self, event: Any, message: Message, outcome: Outcome) -> None:
+        """Send one event on."""
+        self.take_several([event], message, outcome)
+
+    def take_several(self, events: list[Any], message: Message, outcome: Outcome) -> None:
+        """Send the events of one record on: all of them, or none."""
+        at = 0
+        if self._timing.matters:
+            admitted = self._timing.admit(message, outcome)
+            if admitted is None:
+                return
+            at = admitted
+        source = self._source
+        highest = self.highest.get(source, NEVER)
+        offset = message.offset()
+        facts = []
+        for record in events:
+            event = self._event(record)
+            key = text_of_key(self._key(event))
+            try:
+                value = self._encode(self._type(at, source, offset, highest, event))
+            except (TypeError, ValueError, OverflowError) as error:
+                raise CodeError(
+                    "the transformation returned an event with a field that is not of its type",
+                    rule="transformation",
+                ) from error
+            facts.append(Fact(value, key, -1))
+        outcome.facts += facts
+        outcome.sources += 1
+        if self._timing.matters and at > highest:
+            self.highest[source] = at

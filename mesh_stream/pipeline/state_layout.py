@@ -1,0 +1,69 @@
+"""How states lie in a store, and whether those that lie there can still be read.
+
+What an entry holds depends on the product's windows; what it looked like when it was written is
+kept beside it, as plain data. A product whose state type has changed reads that first: states are
+never read as what they are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from mesh_stream.pipeline.shard import TYPE, Codec, Store
+from mesh_stream.product.product import Hopping, Session, State
+from mesh_stream.product.state_type import describe, fingerprint, is_immutable, misreadings
+
+
+def codec_of(state: State) -> Codec:
+    """How a product's entries are read and written."""
+    kind: Any = state.state_type
+    if isinstance(state.window, Session):
+        # Start, end and state of each session, in the order of their starts.
+        kind = tuple[tuple[int, int, kind], ...]
+    elif state.window is None and state.ttl is not None:
+        # The time of the newest event, and the state.
+        kind = tuple[int, kind]
+    mutable = not is_immutable(state.state_type)
+    return Codec(kind, origin=state.fold.origin, mutable=mutable)
+
+
+def description_of(state: State) -> Mapping[str, Any]:
+    """What a product's entries look like, as plain data."""
+    match state.window:
+        case Hopping(size, advance):
+            layout = f"windows of {size} ms, every {advance} ms"
+        case Session(gap):
+            layout = f"sessions with gaps of {gap} ms"
+        case None:
+            layout = "one state a key" + (", with its age" if state.ttl is not None else "")
+    key = f"{state.key} ({state.key_type.__name__})" if state.key else "none"
+    return {"layout": layout, "key": key, "state": describe(state.state_type)}
+
+
+def type_entry(state: State) -> tuple[bytes, bytes]:
+    """The entry that says what the others look like."""
+    description = description_of(state)
+    return TYPE + fingerprint(description).encode(), msgspec.json.encode(description)
+
+
+def changes_that_matter(store: Store, state: State) -> list[str]:
+    """Why what lies in a store cannot be read as the product's state is now; empty: it can.
+
+    Args:
+        store: A partition's entries, all of them restored.
+        state: The product's state, as declared now.
+    """
+    now = description_of(state)
+    found: list[str] = []
+    for _, encoded in store.scan(TYPE, bytes([TYPE[0] + 1]), 1_000):
+        then = msgspec.json.decode(encoded)
+        found += [
+            f"the {what} was {then[what]} and is {now[what]}"
+            for what in ("key", "layout")
+            if then[what] != now[what]
+        ]
+        found += misreadings(then["state"], now["state"])
+    return list(dict.fromkeys(found))
