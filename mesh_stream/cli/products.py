@@ -205,7 +205,7 @@ def init(product: str, owner: str | None, products: str | None) -> None:
 
 
 def _ids(product: str) -> tuple[str, str]:
-    from mesh_stream.product.declaration import ID
+    from mesh_stream.product.declared_values import ID
 
     domain, slash, name = product.partition("/")
     if not slash or not ID.fullmatch(domain) or not ID.fullmatch(name):

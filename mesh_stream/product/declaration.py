@@ -7,95 +7,27 @@ these have one. Each field says what it does; the JSON Schema for editors is mad
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
+from mesh_stream.product.declared_values import (
+    TOPIC_PATTERN,
+    Duration,
+    FieldName,
+    Id,
+    Retention,
+    Settings,
+    Share,
+    Text,
+    Topic,
+    Version,
+)
 from mesh_stream.product.inline_rules import QualityItem
 from mesh_stream.product.product import Format
-from mesh_stream.product.sla import UnreadableError, availability_share, duration_seconds
-from mesh_stream.product.topic_settings import settings_as_text
+from mesh_stream.product.sla import UnreadableError
+from mesh_stream.product.state_declaration import StateDeclaration
 from mesh_stream.product.validation import Declared, ShortForm
-
-ID = re.compile(r"[a-z][a-z0-9-]{1,48}")
-TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-_TOPIC_PATTERN = f"^(?!__){TOPIC.pattern}$"
-_VERSION = re.compile(r"(?:0|[1-9][0-9]{0,5})(?:\.(?:0|[1-9][0-9]{0,5})){2}")
-_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-
-
-def _id(text: object) -> object:
-    if isinstance(text, str) and not ID.fullmatch(text):
-        raise UnreadableError(
-            "a lower-case id of 2 to 49 letters, digits and dashes, a letter first"
-        )
-    return text
-
-
-def _version(text: object) -> object:
-    if isinstance(text, int | float) and not isinstance(text, bool):
-        parts = [*str(text).split("."), "0", "0"][:3]
-        raise UnreadableError("a version such as 1.0.0", f"write version: {'.'.join(parts)}")
-    if isinstance(text, str) and not _VERSION.fullmatch(text):
-        raise UnreadableError("a version such as 1.0.0: major, minor and patch")
-    return text
-
-
-def _filled(text: object) -> object:
-    if isinstance(text, str) and not text.strip():
-        raise UnreadableError("text that is not blank")
-    return text
-
-
-def _topic(text: object) -> object:
-    if isinstance(text, str):
-        if not TOPIC.fullmatch(text) or text in (".", ".."):
-            raise UnreadableError(
-                "a topic name: up to 249 of a-z, A-Z, 0-9, dot, underscore and dash"
-            )
-        if text.startswith("__"):
-            raise UnreadableError(
-                "a topic that is not the broker's own", "names with __ are Kafka's"
-            )
-    return text
-
-
-def _field_name(text: object) -> object:
-    if isinstance(text, str) and not _FIELD_NAME.fullmatch(text):
-        raise UnreadableError("a field name of letters, digits and underscores, no digit first")
-    return text
-
-
-def _retention(text: object) -> object:
-    return Decimal(-1) if text == "forever" else duration_seconds(text)
-
-
-def _text(pattern: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": pattern})
-
-
-Id = Annotated[str, BeforeValidator(_id), _text(f"^{ID.pattern}$")]
-Topic = Annotated[str, BeforeValidator(_topic), _text(_TOPIC_PATTERN)]
-Version = Annotated[str, BeforeValidator(_version), _text(f"^{_VERSION.pattern}$")]
-Text = Annotated[str, BeforeValidator(_filled), _text(r"\S")]
-FieldName = Annotated[str, BeforeValidator(_field_name), _text(f"^{_FIELD_NAME.pattern}$")]
-Duration = Annotated[
-    Decimal, BeforeValidator(duration_seconds), _text(r"^[0-9]+(\.[0-9]+)?[ _]?[a-z]+$")
-]
-Retention = Annotated[
-    Decimal, BeforeValidator(_retention), _text(r"^(forever|[0-9]+(\.[0-9]+)?[ _]?[a-z]+)$")
-]
-Share = Annotated[Decimal, BeforeValidator(availability_share), _text(r"^[0-9]+(\.[0-9]+)? ?%$")]
-Settings = Annotated[
-    dict[str, str],
-    BeforeValidator(settings_as_text),
-    WithJsonSchema(
-        {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
-    ),
-]
-
 
 Compatibility = Literal[
     "NONE",
@@ -174,6 +106,14 @@ class InputDeclaration(Declared):
         ),
         examples=["occurred_at"],
     )
+    key: FieldName | None = Field(
+        default=None,
+        description=(
+            "The field that the records of a raw topic are keyed by. A state with the same key "
+            "then takes them as they come; it checks every record's key."
+        ),
+        examples=["sku"],
+    )
     schema_file: Text | None = Field(
         default=None,
         alias="schema",
@@ -209,7 +149,7 @@ class OutputDeclaration(Declared):
         default=None,
         description=(
             "The fact's field that becomes the record key: equal keys stay in order. Left out: the "
-            "input record's key stays."
+            "state's key, or, without a state, the input record's key."
         ),
         examples=["order_id"],
     )
@@ -239,7 +179,7 @@ class OutputDeclaration(Declared):
 
 
 class LimitsDeclaration(Declared):
-    """What one record may cost; a record beyond it is a dead letter."""
+    """What one record may cost, a record beyond it is a dead letter; and what a worker may."""
 
     record_bytes: Annotated[int, Field(ge=1_000, le=100_000_000)] | None = Field(
         default=None, description="Largest encoded fact, in bytes.", examples=[1_000_000]
@@ -251,6 +191,11 @@ class LimitsDeclaration(Declared):
     )
     fanout: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         default=None, description="Most facts that one input record may become.", examples=[10_000]
+    )
+    cached_states: Annotated[int, Field(ge=1_000, le=100_000_000)] | None = Field(
+        default=None,
+        description="Most states that a worker keeps in memory; the others are read from disk.",
+        examples=[200_000],
     )
 
 
@@ -276,7 +221,7 @@ _SHORT_FIELD = ShortForm(
 _SHORT_INPUT = ShortForm(
     {
         "type": "string",
-        "pattern": _TOPIC_PATTERN,
+        "pattern": TOPIC_PATTERN,
         "description": "A raw topic of JSON.",
         "examples": ["raw.orders"],
     }
@@ -355,6 +300,14 @@ class ProductDeclaration(Declared):
         ),
         examples=["src/transformations/completed.py:complete"],
     )
+    state: StateDeclaration | None = Field(
+        default=None,
+        description=(
+            "What the product remembers, by key, and when it says so; the function fold in "
+            "src/transformations says how events change it."
+        ),
+        examples=[{"key": "sku"}, {"key": "user_id", "window": {"tumbling": "1_hour"}}],
+    )
     quality: tuple[QualityItem, ...] = Field(
         default=(),
         description="Rules, or files of checks beyond those in src/quality.",
@@ -362,7 +315,7 @@ class ProductDeclaration(Declared):
     )
     limits: LimitsDeclaration = Field(
         default_factory=lambda: LimitsDeclaration(),
-        description="What one record may cost.",
+        description="What one record, and a worker, may cost.",
         examples=[{"record_bytes": 1_000_000}],
     )
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from mesh_stream.errors import DeclarationError, Fault
 from mesh_stream.product import schema
-from mesh_stream.product.declaration import ID, ProductDeclaration, ProductDocument
+from mesh_stream.product.declaration import ProductDeclaration, ProductDocument
+from mesh_stream.product.declared_values import ID
 from mesh_stream.product.folder import file_inside
 from mesh_stream.product.governance import Governance, policy_faults
 from mesh_stream.product.output import output_of

@@ -13,7 +13,12 @@ from mesh_stream.product.authored_code import AuthoredCode
 from mesh_stream.product.product import Transformation
 from mesh_stream.product.recorder import RecordedRule, Recorder, call_checks
 from mesh_stream.product.rules import is_check
-from mesh_stream.product.transformation import load_transformation
+from mesh_stream.product.transformation import (
+    Apart,
+    has_transformation,
+    load_transformation,
+    none_apart,
+)
 from mesh_stream.product.validation import Faults, did_you_mean
 
 KNOWN = {"": ("src", "schema", "tests", "docs"), "src": ("transformations", "quality")}
@@ -115,19 +120,33 @@ def _module(code: AuthoredCode, path: Path) -> ModuleType:
     return code.module(path)
 
 
-def conventional_transformation(code: AuthoredCode) -> Transformation | None:
+def transformation_files(folder: Path) -> list[Path]:
+    """Returns the files of a product's transformations and folds."""
+    return _code_files(folder / "src" / "transformations", (".py", ".sql"))
+
+
+def conventional_transformation(
+    code: AuthoredCode, apart: Apart = none_apart
+) -> Transformation | None:
     """Loads the only file in `src/transformations`; None where there is none.
+
+    Args:
+        code: The product's Python.
+        apart: Which functions are no transformations; a file of none but these is passed over.
 
     Raises:
         DeclarationError: There are several, or it holds nothing that can be applied.
     """
-    folder = code.folder / "src" / "transformations"
-    files = _code_files(folder, (".py", ".sql"))
+    files = transformation_files(code.folder)
+    for path in files:
+        file_inside(code.folder, path)
+    if apart is not none_apart:
+        files = [path for path in files if has_transformation(code, path, apart)]
     if not files:
         return None
     if len(files) > 1:
+        folder = code.folder / "src" / "transformations"
         names = ", ".join(str(path.relative_to(folder)) for path in files)
         remedy = f"say which: transformation: {files[0].relative_to(code.folder)}"
         raise DeclarationError([Fault(folder, 0, "", f"several files ({names})", "one", remedy)])
-    file_inside(code.folder, files[0])
-    return load_transformation(code, files[0], None)
+    return load_transformation(code, files[0], None, apart)

@@ -15,15 +15,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from mesh_stream.errors import Fault
-from mesh_stream.product.declaration import (
-    Compatibility,
-    Duration,
-    Id,
-    ProductDeclaration,
-    Retention,
-    Settings,
-    Share,
-)
+from mesh_stream.product.declaration import Compatibility, ProductDeclaration
+from mesh_stream.product.declared_values import Duration, Id, Retention, Settings, Share
 from mesh_stream.product.fields import MAX_PRECISION
 from mesh_stream.product.product import Contract
 from mesh_stream.product.sla import UnreadableError

@@ -26,11 +26,13 @@ class InputSources:
         upstream: Finds another product by its name; raises `UnreadableError` where there is none.
         reader: Reads the schema file that the input of this position names.
         transformation: Loads what is applied to the input of this position.
+        otherwise: What is applied where that is nothing.
     """
 
     upstream: Callable[[str], Draft]
     reader: Callable[[int, str], Contract]
     transformation: Callable[[int, InputDeclaration], Transformation | None]
+    otherwise: Transformation | None = None
 
 
 def inputs_of(draft: Draft, sources: InputSources) -> tuple[Input, ...]:
@@ -68,17 +70,17 @@ def _input(draft: Draft, position: int, said: InputDeclaration, sources: InputSo
         where = ("data_product", "inputs", position, key)
         faults.found.append(document.fault(where, found, expected, remedy))
 
-    applied = faults.attempt(partial(sources.transformation, position, said))
+    applied = faults.attempt(partial(sources.transformation, position, said)) or sources.otherwise
     sound = not faults.found
     if said.product is not None:
         port = faults.attempt(partial(_product_port, said, sources, refuse))
     else:
         port = faults.attempt(partial(_topic_port, draft, position, said, sources, refuse))
-    if port is not None and port.event_time is not None and sound:
-        known = _known_fields(draft, port, applied)
-        if known is not None and port.event_time not in known:
-            remedy = did_you_mean(port.event_time, known)
-            refuse("event_time", repr(port.event_time), one_of(known), remedy)
+    known = _known_fields(draft, port, applied) if port is not None and sound else None
+    if port is not None and known is not None:
+        for key, name in (("event_time", port.event_time), ("key", said.key)):
+            if name is not None and name not in known:
+                refuse(key, repr(name), one_of(known), did_you_mean(name, known))
     faults.raise_any()
     assert port is not None
     return dataclasses.replace(port, transformation=applied)
@@ -93,6 +95,8 @@ def _product_port(said: InputDeclaration, sources: InputSources, refuse: Refuse)
         refuse("format", "json", "avro: the facts of products are Avro", "leave format out")
     if said.schema_file is not None:
         refuse("schema", "a schema", "none: the other product's contract is read")
+    if said.key is not None:
+        refuse("key", repr(said.key), "none: the other product's own key is known")
     try:
         other = sources.upstream(said.product)
     except UnreadableError as cause:
@@ -106,7 +110,18 @@ def _product_port(said: InputDeclaration, sources: InputSources, refuse: Refuse)
         event_time=said.event_time or other.output.event_time,
         transformation=None,
         reader=other.contract,
+        key=_key_of(other),
     )
+
+
+def _key_of(other: Draft) -> str | None:
+    """Returns the field of a product's facts that their records are keyed by, if it is known."""
+    assert other.output is not None
+    assert other.declared is not None
+    if other.output.key is not None or other.declared.state is None:
+        return other.output.key
+    key = other.declared.state.key
+    return key if other.contract is not None and key in other.contract.fields else None
 
 
 def _topic_port(
@@ -131,6 +146,7 @@ def _topic_port(
         event_time=said.event_time,
         transformation=None,
         reader=contract,
+        key=said.key,
     )
 
 

@@ -6,8 +6,9 @@ other's draft, and no step is skipped because an unrelated one failed.
 
 Conventions for what a declaration leaves out: the domain is the name of the folder around the
 product's; the input is the raw topic `raw.<domain>`, as JSON; the transformation is the only file
-in `src/transformations`, or none; every file in `src/quality` holds checks. Files whose name begins
-with an underscore are left to their siblings to import.
+in `src/transformations`, or none; where a state is declared, its functions in there are called
+fold, fact and merge; every file in `src/quality` holds checks. Files whose name begins with an
+underscore are left to their siblings to import.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from mesh_stream.product.folder import (
     quality_files,
     recorded_rules,
 )
+from mesh_stream.product.folding import as_it_comes, is_apart, load_folding
 from mesh_stream.product.inline_rules import FileItem
 from mesh_stream.product.inputs import InputSources, inputs_of
 from mesh_stream.product.product import (
@@ -41,6 +43,7 @@ from mesh_stream.product.product import (
     Product,
     Rule,
     Sla,
+    State,
     Support,
     Transformation,
 )
@@ -48,7 +51,8 @@ from mesh_stream.product.recorder import RecordedRule
 from mesh_stream.product.rule_binding import bind, inline_rules
 from mesh_stream.product.schema import reader_contract
 from mesh_stream.product.sla import UnreadableError
-from mesh_stream.product.transformation import load_transformation
+from mesh_stream.product.state import state_of
+from mesh_stream.product.transformation import Apart, load_transformation, none_apart
 from mesh_stream.product.validation import Faults, did_you_mean
 from mesh_stream.product.yaml_source import Document
 
@@ -157,18 +161,30 @@ class _Load:
         said = recorded_rules(code, faults)
         if draft.document is None or draft.declared is None:
             # What stands in code is checked all the same: one fault must not hide the next.
-            faults.attempt(partial(conventional_transformation, code))
+            faults.attempt(partial(conventional_transformation, code, partial(is_apart, None)))
             faults.raise_any()
         assert draft.document is not None
         assert draft.declared is not None
         later = Faults()
         later.found += self._circles(draft.document, draft.declared)
+        remembered = draft.declared.state
+        folding = None
+        if remembered is not None:
+            folding = later.attempt(partial(load_folding, draft.document, remembered, code))
+        # Faulty, it is a state all the same: its functions are no transformations.
+        has_state = remembered is not None or ("data_product", "state") in draft.reading.broken
+        apart = partial(is_apart, folding) if has_state else none_apart
+        applied = partial(_transformation, draft.document, draft.declared, code, apart)
         sources = InputSources(
             upstream=partial(self.upstream, draft.declared.name),
             reader=partial(_reader, draft.document, folder, self.standards.defaults),
-            transformation=partial(_transformation, draft.document, draft.declared, code),
+            transformation=applied,
+            otherwise=as_it_comes(folding) if has_state else None,
         )
         inputs = later.attempt(partial(inputs_of, draft, sources))
+        state = None
+        if remembered is not None and folding is not None:
+            state = later.attempt(partial(state_of, draft, remembered, folding, inputs or ()))
         said += _listed_rules(draft.document, draft.declared, code, later)
         said += later.attempt(partial(inline_rules, draft.document, draft.declared.quality)) or ()
         rules = later.attempt(partial(bind, said, draft.contract))
@@ -178,7 +194,7 @@ class _Load:
             )
         faults.found += [fault for fault in later.found if not draft.reading.concerns(fault)]
         faults.raise_any()
-        return _product(draft, draft.declared, inputs or (), rules or ())
+        return _product(draft, draft.declared, inputs or (), rules or (), state)
 
     def draft(self, folder: Path) -> Draft:
         if folder.name not in self.drafts:
@@ -240,6 +256,7 @@ def _transformation(
     document: Document,
     declared: ProductDeclaration,
     code: AuthoredCode,
+    apart: Apart,
     position: int,
     said: InputDeclaration,
 ) -> Transformation | None:
@@ -249,7 +266,7 @@ def _transformation(
     if said.transformation is not None:
         where, text = ("data_product", "inputs", position, "transformation"), said.transformation
     if text is None:
-        return conventional_transformation(code)
+        return conventional_transformation(code, apart)
     file, _, function = text.partition(":")
     path = named_file(code.folder, file, (".py", ".sql"), partial(document.fault, where))
     return load_transformation(code, path, function or None)
@@ -277,6 +294,7 @@ def _product(
     declared: ProductDeclaration,
     inputs: tuple[Input, ...],
     rules: tuple[Rule, ...],
+    state: State | None,
 ) -> Product:
     assert draft.contract is not None
     assert draft.output is not None
@@ -297,4 +315,5 @@ def _product(
         limits=Limits(**declared.limits.model_dump(exclude_none=True)),
         tags=declared.tags,
         support=tuple(Support(said.channel, said.url or "") for said in declared.support),
+        state=state,
     )

@@ -242,7 +242,7 @@ class State:
         event_type: What `fold` annotates its event with; never anything untyped.
         state_type: What it annotates its state with, without the None.
         key: Field of the event whose value is the key; None: one state for the whole product.
-        key_type: That field's type: `str`, `int` or `UUID`.
+        key_type: That field's type: `str`, `int` or `UUID`; `str` without a key.
         window: How time is divided, or None: it is not.
         grace: How long after its end a window still takes events, by event time; milliseconds.
         emit: When facts are published.
@@ -280,7 +280,8 @@ class Output:
 
     Attributes:
         topic: `<domain>.<product>.v<major>`.
-        key: Field of the fact whose value becomes the record key, or None: the input's key stays.
+        key: Field of the fact whose value becomes the record key, or None: the state's key or,
+            without a state, the input record's.
         event_time: Timestamp field of the fact that freshness is measured from, or None: the input
             record's timestamp.
         partitions: How many; None means: as many as the first input.

@@ -48,14 +48,18 @@ from mesh_stream.product.yaml_source import Document, dotted, shown
 # share their series in the metrics.
 RESERVED = frozenset(
     {
+        "early",
         "empty",
+        "event_time",
         "fanout",
         "framing",
         "key",
+        "late",
         "malformed",
         "oversize",
         "schema",
         "schema_incompatible",
+        "state",
         "tombstone",
         "trailing_bytes",
         "transformation",
