@@ -119,7 +119,8 @@ def run(mesh: Mesh, options: Options, *, workers: Workers, console: Console) -> 
             _say(console, "log", f"the end of {log}:\n{process.tail(log)}")
             raise
         for row in rows.values():
-            console.print(line(row, "stopping", now=time.time()), soft_wrap=True, highlight=False)
+            text = line(row, "stopping", now=time.time())
+            console.print(text, soft_wrap=not console.is_terminal, highlight=False)
         return None
 
 

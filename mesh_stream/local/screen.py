@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -22,8 +21,8 @@ from mesh_stream.product.product import Product
 LINE_SECONDS = 5.0
 _TOP_RULES = 5
 _BALANCED = (
-    "the books balance: in = sources of facts + filtered + rejected, and the workers' counters "
-    "agree with what a read-committed consumer found on the topics"
+    "the books balance: in = sources of facts + filtered + rejected,\n"
+    "and the workers' counters agree with what a read-committed consumer found"
 )
 _STATE_STYLES = {"running": "green", "starting": "yellow", "paused": "yellow"}
 
@@ -111,10 +110,11 @@ class _Lines:
 
 def table(rows: Mapping[str, Row], feed: str, *, now: float) -> Group:
     """All products, and what is rejected, as a table."""
+    # No rules and no margins: a terminal of 80 columns has to hold a name and eight figures. Where
+    # they grow beyond that, the names wrap, never the figures.
     grid = Table(
-        title=feed, title_justify="left", title_style="dim", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        title=feed, title_justify="left", title_style="dim", box=None, padding=(0, 1, 0, 0)
     )
-    # On a narrow terminal the names wrap, never the figures.
     grid.add_column("product", overflow="fold")
     for name in ("in", "facts", "filtered", "rejected", "lag", "newest", "p50/p99"):
         grid.add_column(name, justify="right", no_wrap=True)
@@ -139,7 +139,7 @@ def table(rows: Mapping[str, Row], feed: str, *, now: float) -> Group:
     note = Text(
         "newest: age of the newest fact; p50/p99: age on arrival at a consumer", style="dim"
     )
-    return Group(grid, rejected, note)
+    return Group(grid, "", rejected, "", note)
 
 
 def line(row: Row, feed: str, *, now: float) -> str:
@@ -188,9 +188,9 @@ def _account_lines(account: Account) -> Iterator[str]:
     if within is None:
         yield "fresh       no fact, so nothing is known"
     else:
+        yield f"fresh       {within:.2%} within {objective:,.0f} s of the event"
         yield (
-            f"fresh       {within:.2%} within {objective:,.0f} s of the event; from event to "
-            f"consumer p50 {_millis(read.ages.quantile(0.5))}, "
+            f"{'':<11} from event to consumer p50 {_millis(read.ages.quantile(0.5))}, "
             f"p99 {_millis(read.ages.quantile(0.99))}"
         )
 

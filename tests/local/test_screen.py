@@ -69,6 +69,22 @@ def test_figures_are_never_cut_by_a_narrow_terminal(width: int) -> None:
     assert "payload/malformed" in text
 
 
+def test_a_product_is_one_line_of_80_columns() -> None:
+    long_since = replace(
+        FIGURES,
+        consumed=Counter({"raw.orders": 450_000}),
+        produced=Counter({PRODUCT.output.topic: 130_000}),
+        filtered=Counter({"not_completed": 310_000}),
+        rejected=Counter({("payload", "malformed"): 10_000}),
+    )
+    lines = drawn(replace(ROW, figures=long_since, recent=ages(41, 288)), 80).splitlines()
+    (shown,) = [one for one in lines if "450,000" in one]
+    assert shown.split() == [
+        PRODUCT.name, "450,000", "130,000", "310,000", "10,000", "17", "1.2", "s", "41/288", "ms",
+        "running",
+    ]  # fmt: skip
+
+
 def test_a_product_that_cannot_run_says_where_to_look() -> None:
     assert replace(ROW, has_given_up=True).state == "stopped, see the log"
     assert replace(ROW, restarts=2).state == "running, 2 restarts"
@@ -111,7 +127,7 @@ def test_the_report_says_what_was_published_rejected_and_how_fresh() -> None:
         "published   4,000 facts on orders.orders-completed.v1",
         "filtered    8,000 not_completed",
         "rejected    300 payload/malformed\n              45 contract/schema",
-        "fresh       100.00% within 900 s of the event; ",
+        "fresh       100.00% within 900 s of the event\n",
         "from event to consumer p50 41 ms, p99 88 ms",
         "the books balance",
     ):
