@@ -131,7 +131,7 @@ def _planner(
     named: tuple[str, ...], domain: str | None, products: str | None, *, create_inputs: bool
 ) -> Iterator[_Connected]:
     from mesh_stream.cli.chosen import choose
-    from mesh_stream.kafka.client import admin
+    from mesh_stream.kafka.client import reached
     from mesh_stream.kafka.registry import SchemaRegistry
     from mesh_stream.mesh.plan import plan as compare
     from mesh_stream.product.loader import load_mesh
@@ -142,7 +142,7 @@ def _planner(
     mesh = load_mesh(products_folder(os.environ, products))
     chosen = choose(mesh, named, domain)
     settings = settings_of(products)
-    client = admin(settings)
+    client = reached(settings)
     with SchemaRegistry(settings) as registry:
 
         def planned() -> Plan:

@@ -65,7 +65,7 @@ def replay(
     """
     from rich.console import Console
 
-    from mesh_stream.kafka.client import admin
+    from mesh_stream.kafka.client import reached
     from mesh_stream.kafka.raw_file import STANDARD_INPUT, Checked, Reading, check, read
     from mesh_stream.kafka.raw_topic import raw_topic
     from mesh_stream.kafka.writer import Sent, send
@@ -73,7 +73,7 @@ def replay(
     log_to_stderr(verbose=False)
     reading = Reading(key, event_time, limit)
     settings = settings_of(products)
-    there = raw_topic(admin(settings), topic, products=settings.products)
+    there = raw_topic(reached(settings), topic, products=settings.products)
     console = Console(stderr=True)
     piped = str(file) == "-"
     path = STANDARD_INPUT if piped else file

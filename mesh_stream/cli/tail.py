@@ -92,10 +92,10 @@ def _records(
     """
     from mesh_stream.errors import NotProvisionedError
     from mesh_stream.kafka import topics
-    from mesh_stream.kafka.client import admin
+    from mesh_stream.kafka.client import reached
     from mesh_stream.kafka.reader import Reader
 
-    if topic not in topics.describe(admin(settings), [topic]):
+    if topic not in topics.describe(reached(settings), [topic]):
         raise NotProvisionedError(product.name, [f"topic {topic} does not exist"])
     with Reader(settings, client_id="mesh.tail") as reader:
         bounds = reader.bounds([topic])

@@ -8,7 +8,8 @@ refused when the settings were read.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -121,6 +122,13 @@ _CREDENTIALS = frozenset(
     }
 )
 
+ANSWER_SECONDS = 15.0
+"""For one question to a broker that may be slow."""
+REFUSED_SECONDS = 5.0
+"""For a broker that is being restarted to listen again."""
+_GLANCE_SECONDS = 0.05
+_CRITICAL = 2  # of syslog's levels; an error is 3
+
 _UNREACHABLE = frozenset(
     {
         KafkaError._TIMED_OUT,  # noqa: SLF001
@@ -172,17 +180,74 @@ def producer_settings(
     return _config(settings, {**PRODUCER, **TRANSACTION}, own)
 
 
-def admin(settings: Settings, *, client_id: str = "mesh.admin") -> AdminClient:
+def admin(
+    settings: Settings,
+    *,
+    client_id: str = "mesh.admin",
+    on_error: Callable[[KafkaError], object] | None = None,
+) -> AdminClient:
     """Returns an administrative client. It connects when first asked something.
+
+    Args:
+        settings: Where the broker is.
+        client_id: Names it in the broker's logs.
+        on_error: Called with what librdkafka has to say about its connections, from `poll`.
 
     Raises:
         DeclarationError: librdkafka does not accept the settings.
     """
     config = _config(settings, {}, {"client.id": client_id})
+    if on_error is not None:
+        # Errors are told instead of logged, which would be at every attempt to connect.
+        config |= {"error_cb": on_error, "log_level": _CRITICAL}
     try:
         return AdminClient(config)
     except KafkaException as cause:
         raise settings_error(settings, cause) from None
+
+
+def reached(settings: Settings, *, client_id: str = "mesh.admin") -> AdminClient:
+    """Returns an administrative client that the broker has answered, for people who wait for it.
+
+    Where nobody listens, or nobody takes the credentials, that is told after `REFUSED_SECONDS`: a
+    restart may be over by then. A broker that is slow has the time that any question has.
+
+    Raises:
+        DeclarationError: librdkafka does not accept the settings.
+        PlatformError: The broker did not answer, or refused the credentials.
+    """
+    told: dict[int, KafkaError] = {}
+
+    def hear(error: KafkaError) -> None:
+        told[error.code()] = error
+
+    doing = f"reach the broker at {settings.bootstrap_servers}"
+    client = admin(settings, client_id=client_id, on_error=hear)
+    answer = client.describe_cluster(request_timeout=ANSWER_SECONDS)
+    patience = time.monotonic() + REFUSED_SECONDS
+    while not answer.done():
+        client.poll(_GLANCE_SECONDS)
+        if time.monotonic() > patience and (refusal := _refusal(told)) is not None:
+            raise kafka_error(refusal, doing)
+    try:
+        answer.result()
+    except KafkaException as cause:
+        raise kafka_error(_refusal(told) or cause, doing) from cause
+    return client
+
+
+def _refusal(told: Mapping[int, KafkaError]) -> KafkaError | None:
+    """Returns why every broker that is named refuses; None where one may still answer."""
+    if KafkaError._ALL_BROKERS_DOWN not in told:  # noqa: SLF001
+        return None
+    # It counts the brokers; what came with it says what each of them did.
+    return max(
+        told.values(),
+        key=lambda error: (
+            error.code() in _CREDENTIALS,
+            error.code() != KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+        ),
+    )
 
 
 def _config(

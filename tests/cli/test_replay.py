@@ -209,7 +209,7 @@ def test_no_broker_is_exit_code_3(
 ) -> None:
     (port,) = choose([None])
     monkeypatch.setenv("MESH_BOOTSTRAP_SERVERS", f"127.0.0.1:{port}")
-    monkeypatch.setattr("mesh_stream.kafka.topics.SECONDS", 0.5)
+    monkeypatch.setattr("mesh_stream.kafka.client.REFUSED_SECONDS", 0.5)
     file = tmp_path / "orders.jsonl"
     file.write_text('{"n":1}\n')
     assert call("replay", "raw.orders", file).code == 3

@@ -237,7 +237,7 @@ def test_no_broker_is_exit_code_3(
 ) -> None:
     (port,) = choose([None])
     monkeypatch.setenv("MESH_BOOTSTRAP_SERVERS", f"127.0.0.1:{port}")
-    monkeypatch.setattr("mesh_stream.kafka.topics.SECONDS", 0.5)
+    monkeypatch.setattr("mesh_stream.kafka.client.REFUSED_SECONDS", 0.5)
     result = call("tail", product.name)
     assert result.code == 3
     assert "is the broker running" in result.err

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import logging
+import socket
+import ssl
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,13 +22,16 @@ from mesh_stream.kafka.client import (
     consumer_settings,
     kafka_error,
     producer_settings,
+    reached,
     reader_settings,
     settings_error,
 )
 from mesh_stream.local.stack import Stack
 from mesh_stream.settings import REFUSED, Settings
 from tests.deadline import eventually
+from tests.kafka.certificate import certificate
 from tests.kafka.declaring import Declared, settings_of, unique
+from tests.kafka.faulty_registry import Exchange, faulty_registry
 
 PRODUCT = Declared("orders-completed").product
 CANARY = "canary-7f3a9c"
@@ -210,3 +217,50 @@ def test_the_settings_work_with_a_real_broker(stack: Stack) -> None:
         assert consumer.list_topics(timeout=10).brokers
     finally:
         consumer.close()
+
+
+@pytest.mark.kafka
+def test_a_broker_that_answers_is_reached(stack: Stack) -> None:
+    assert reached(settings_of(stack)).list_topics(timeout=10).brokers
+
+
+def test_a_broker_that_nobody_runs_is_told_of_soon_and_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("mesh_stream.kafka.client.REFUSED_SECONDS", 0.5)
+    caplog.set_level(logging.DEBUG)
+    began = time.monotonic()
+    with pytest.raises(BrokerError) as caught:
+        reached(NOWHERE)
+    assert 0.5 < time.monotonic() - began < 5
+    text = str(caught.value)
+    assert text.startswith("cannot reach the broker at 127.0.0.1:1: ")
+    assert "Connection refused" in text
+    assert "is the broker running" in text
+    assert not caplog.records
+
+
+def test_a_broker_that_is_slow_has_the_time_of_any_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mesh_stream.kafka.client.REFUSED_SECONDS", 0.1)
+    monkeypatch.setattr("mesh_stream.kafka.client.ANSWER_SECONDS", 1.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        servers = f"127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(BrokerError, match="Timed out"):
+            reached(NOWHERE.model_copy(update={"bootstrap_servers": servers}))
+    assert time.monotonic() - began > 1.4
+
+
+def test_a_broker_that_cannot_be_trusted_is_told_of_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesh_stream.kafka.client.REFUSED_SECONDS", 0.5)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate(tmp_path))
+    with faulty_registry(Exchange.hang_up, tls=tls) as secured:
+        servers = secured.url.removeprefix("https://")
+        settings = with_options(security_protocol="SSL")
+        with pytest.raises(AccessDeniedError, match="check the credentials"):
+            reached(settings.model_copy(update={"bootstrap_servers": servers}))
