@@ -85,6 +85,25 @@ def test_a_floor_uses_only_the_floors_above_it(path: Path) -> None:
     assert rooms_used(path) - GROUND - {room} <= FLOORS[room]
 
 
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    names = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in MODULES
+    }
+    # A package's own module is imported with whatever is in it; what it offers comes from inside.
+    used = {
+        name: (imports_of(path) & names.keys()) - {name}
+        for name, path in names.items()
+        if path.name != "__init__.py"
+    }
+    # Kahn's order: what uses only what is in order is in order; what is left is in circles, or
+    # uses what is.
+    while free := {name for name, others in used.items() if not others & used.keys()}:
+        used = {name: others for name, others in used.items() if name not in free}
+
+    assert used == {}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_foreign_library_stays_in_its_rooms(path: Path) -> None:
     used = {name.split(".")[0] for name in imports_of(path)}

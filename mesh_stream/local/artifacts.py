@@ -1,9 +1,9 @@
 """The Java artifacts of the embedded stack: pinned, downloaded once, checked, unpacked.
 
-The lock beside this module names every file with its size and SHA-256; nothing else is ever put on
-a class path. Invariant: whatever stands in the cache under its final name was whole and right when
-it was put there, because a file is downloaded (and the registry unpacked) under a partial name,
-checked, and renamed. Jars are checked again before each start; a damaged one is fetched anew.
+The lock names every file with its size and SHA-256; nothing else is ever put on a class path.
+Invariant: whatever stands in the cache under its final name was whole and right when it was put
+there, because a file is downloaded (and the registry unpacked) under a partial name, checked, and
+renamed. Jars are checked again before each start; a damaged one is fetched anew.
 """
 
 from __future__ import annotations
@@ -19,42 +19,11 @@ from pathlib import Path, PurePosixPath
 
 from mesh_stream.errors import MeshError, PlatformError
 from mesh_stream.local.folder import locked
+from mesh_stream.local.pinned import Artifact, Lock, read_lock
 
-LOCK_FILE = Path(__file__).with_name("artifacts.lock.json")
 # Enough for a slow line to bring 200 MB while another command waits.
 DOWNLOAD_SECONDS = 1800.0
 PARTIAL = "partial-"
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """One file of a Maven repository, by coordinate; `bytes` and `sha256` are what it must be."""
-
-    group: str
-    artifact: str
-    version: str
-    classifier: str
-    packaging: str
-    bytes: int
-    sha256: str
-
-    @property
-    def filename(self) -> str:
-        """Its name in any Maven repository."""
-        classifier = f"-{self.classifier}" if self.classifier else ""
-        return f"{self.artifact}-{self.version}{classifier}.{self.packaging}"
-
-    def __str__(self) -> str:
-        parts = (self.group, self.artifact, self.version, self.classifier)
-        return ":".join(part for part in parts if part)
-
-
-@dataclass(frozen=True, slots=True)
-class Lock:
-    """Everything the stack runs: the broker's class path and the registry's tarball."""
-
-    broker: tuple[Artifact, ...]
-    registry: Artifact
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +32,6 @@ class Installation:
 
     broker_classpath: tuple[Path, ...]
     registry_jar: Path
-
-
-def read_lock(path: Path = LOCK_FILE) -> Lock:
-    """Read the committed lock."""
-    document = json.loads(path.read_text(encoding="utf-8"))
-    return Lock(
-        broker=tuple(Artifact(**entry) for entry in document["broker"]),
-        registry=Artifact(**document["registry"]),
-    )
 
 
 def cache_folder() -> Path:
@@ -131,6 +91,7 @@ def _fetch(lock: Lock, cache: Path) -> tuple[tuple[Path, ...], Path]:
         if not _unpacked(home):
             wanted.append(lock.registry)
         if wanted:
+            # A progress bar and a resolver are imported where there is something to download.
             from mesh_stream.local.download import download
 
             with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=cache) as partial:

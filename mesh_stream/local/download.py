@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from mesh_stream.errors import PlatformError
-from mesh_stream.local.artifacts import Artifact
 from mesh_stream.local.extra import require
+from mesh_stream.local.pinned import Artifact
 
 # Where only an inner mirror can be reached; what it delivers must be what the lock names.
 MIRROR = "MESH_MAVEN_URL"

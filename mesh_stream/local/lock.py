@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mesh_stream.local.artifacts import LOCK_FILE
+from mesh_stream.local.pinned import LOCK_FILE
 
 KAFKA = "org.apache.kafka:kafka_2.13:4.2.1"
 # Kafka speaks slf4j 1.7 and ships no binding; its own distribution pairs it with log4j 2.

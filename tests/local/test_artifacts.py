@@ -21,8 +21,9 @@ import pytest
 
 from mesh_stream.errors import MeshError, PlatformError
 from mesh_stream.local import download
-from mesh_stream.local.artifacts import Artifact, Lock, cache_folder, fetch, read_lock
+from mesh_stream.local.artifacts import cache_folder, fetch
 from mesh_stream.local.lock import KAFKA, REGISTRY
+from mesh_stream.local.pinned import Artifact, Lock, read_lock
 from tests.deadline import eventually
 
 # jgo does not close the answer of a download that failed.

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from mesh_stream.local import ports
-from mesh_stream.local.artifacts import read_lock
 from mesh_stream.local.broker import HEAP, Node, settings
+from mesh_stream.local.pinned import read_lock
 
 COMPOSE = Path(__file__).parents[2] / "docker-compose.yml"
 # What follows from where a broker runs, not from how it shall behave.
