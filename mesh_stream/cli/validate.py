@@ -13,7 +13,7 @@ from mesh_stream.cli.options import products_option
 
 if TYPE_CHECKING:
     from mesh_stream.errors import Fault
-    from mesh_stream.product.product import Product
+    from mesh_stream.product.product import Hopping, Product, Session, State
 
 
 @click.command()
@@ -56,6 +56,8 @@ def validate(
     for product in sound:
         fields, rules = len(product.contract.fields), len(product.rules)
         click.echo(f"{product.name}: {product.output.topic}, {fields} fields, {rules} rules")
+        if product.state is not None:
+            click.echo(f"  state: {_state(product, product.state)}")
         for note in product.contract.notes:
             click.echo(f"  note: {note}")
     click.echo(f"{len(sound)} product{' is' if len(sound) == 1 else 's are'} sound")
@@ -122,4 +124,34 @@ def _summary(product: Product) -> dict[str, Any]:
         "fields": list(product.contract.fields),
         "rules": [rule.name for rule in product.rules],
         "notes": list(product.contract.notes),
+        "state": _state_summary(product, product.state) if product.state is not None else None,
+    }
+
+
+def _state(product: Product, state: State) -> str:
+    key = f"one for each {state.key}" if state.key else "one for the whole product"
+    window = f", in {_window(state.window)}" if state.window is not None else ""
+    way = f"events go through {product.repartition_topic}"
+    return f"{key}{window}; {way if state.repartitions else 'events come keyed by it'}"
+
+
+def _window(window: Hopping | Session) -> str:
+    from mesh_stream.product.product import Session
+    from mesh_stream.product.sla import duration_text
+
+    if isinstance(window, Session):
+        return f"sessions that end after {duration_text(window.gap)}"
+    every = "" if window.advance == window.size else f", one every {duration_text(window.advance)}"
+    return f"windows of {duration_text(window.size)}{every}"
+
+
+def _state_summary(product: Product, state: State) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "key": state.key,
+        "window": None if state.window is None else asdict(state.window),
+        "emit": state.emit.value,
+        "changelog": product.changelog_topic,
+        "repartition": product.repartition_topic if state.repartitions else None,
     }

@@ -36,6 +36,7 @@ from mesh_stream.product.yaml_source import Document
 FOLD = "def fold(state: S | None, event: E) -> S | None"
 FACT = "def fact(key, window, state)"
 MERGE = "def merge(a: S, b: S) -> S"
+_WRITTEN = {"fold": FOLD, "fact": FACT, "merge": MERGE}
 RECORDS = "a msgspec.Struct, a dataclass or a TypedDict"
 _KEPT = "a msgspec.Struct, dataclass, TypedDict, NamedTuple or scalar whose every part has its type"
 
@@ -47,7 +48,7 @@ class Folding:
     Attributes:
         fold: See `State`, as for the others.
         fact: The same.
-        merge: The same; loaded where there is one, needed or not.
+        merge: The same.
         event_type: The same.
         state_type: The same.
     """
@@ -99,11 +100,12 @@ def load_folding(document: Document, said: StateDeclaration, code: AuthoredCode)
         DeclarationError: A function is missing, in doubt, or does not take or say what it must.
     """
     found = _functions(document, said, code)
+    if said.window is None or said.window.session is None:
+        found.pop("merge", None)
     path, fold = found["fold"]
     faults = Faults()
-    for name, written in (("fold", FOLD), ("fact", FACT), ("merge", MERGE)):
-        if name in found:
-            faults.attempt(partial(_check_call, *found[name], written))
+    for name, (at, function) in found.items():
+        faults.attempt(partial(_check_call, at, function, _WRITTEN[name]))
     faults.raise_any()
     event_type = faults.attempt(partial(_event_type, path, fold))
     state_type = faults.attempt(partial(_state_type, path, fold))
@@ -137,7 +139,9 @@ def _functions(document: Document, said: StateDeclaration, code: AuthoredCode) -
     for name, places in found.items():
         if len(places) > 1:
             files = [str(path.relative_to(code.folder)) for path, _ in places]
-            remedy = f"say which: state: {{fold: {files[0]}:fold}}"
+            # The other functions of a fold that is named are those of its own file.
+            home = (found["fold"] or places)[0][0].relative_to(code.folder)
+            remedy = f"say which: state: {{fold: {home}:fold}}"
             several = f"several functions {name} ({', '.join(files)})"
             faults.found.append(document.fault(WHERE, several, "one", remedy))
     if not found["fold"]:
@@ -198,10 +202,10 @@ def _annotation(path: Path, function: types.FunctionType, name: str) -> Any:
 def _event_type(path: Path, fold: types.FunctionType) -> Any:
     name = parameters_of(fold).positional[1]
     annotation = _annotation(path, fold, name)
-    said = f"the event {name}: {type_name(annotation)}"
+    said = f"{name}: {type_name(annotation)}"
     if not is_record(annotation):
         raise refusal(path, fold, said, f"{RECORDS} that says what an event is")
-    reasons = unkept(annotation, constraints=True)
+    reasons = unkept(annotation, event=True)
     if reasons:
         raise refusal(path, fold, f"{said}, with {'; '.join(reasons)}", _KEPT)
     return annotation
@@ -211,7 +215,7 @@ def _state_type(path: Path, fold: types.FunctionType) -> Any:
     name = parameters_of(fold).positional[0]
     annotation = _annotation(path, fold, name)
     kept, may_be_none = without_none(annotation)
-    said = f"the state {name}: {type_name(annotation)}"
+    said = f"{name}: {type_name(annotation)}"
     if kept is type(None) or kept is inspect.Parameter.empty:
         raise refusal(path, fold, said, FOLD)
     reasons = unkept(kept)

@@ -269,7 +269,7 @@ def _transformation(
         return conventional_transformation(code, apart)
     file, _, function = text.partition(":")
     path = named_file(code.folder, file, (".py", ".sql"), partial(document.fault, where))
-    return load_transformation(code, path, function or None)
+    return load_transformation(code, path, function or None, apart)
 
 
 def _listed_rules(

@@ -64,6 +64,14 @@ def duration_seconds(text: object) -> Decimal:
     return seconds
 
 
+def duration_text(milliseconds: int) -> str:
+    """Writes a duration as one declares it, in its largest whole unit: `1_hour`, `90_minutes`."""
+    sizes = {unit: int(seconds * 1000) for unit, seconds in reversed(UNITS.items())}
+    unit = next(unit for unit, size in sizes.items() if milliseconds % size == 0)
+    count = milliseconds // sizes[unit]
+    return f"{count}_{unit}{'' if count == 1 else 's'}"
+
+
 def availability_share(text: object) -> Decimal:
     """Reads an availability; exact, as a share of 1: `99.9%` is 0.999.
 

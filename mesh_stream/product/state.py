@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from mesh_stream.product.draft import Draft
 from mesh_stream.product.folding import FACT, MERGE, RECORDS, Folding, is_as_it_comes, without_none
 from mesh_stream.product.product import (
     Contract,
-    Format,
     Function,
     Hopping,
     Input,
@@ -45,6 +44,10 @@ from mesh_stream.product.validation import Faults, did_you_mean, one_of
 from mesh_stream.product.yaml_source import Document
 
 _IDLE = 60_000
+_SAYS_NOTHING = (
+    None, type(None), Any, object, list, tuple, set, frozenset,
+    Iterable, Iterator, Generator, Sequence,
+)  # fmt: skip
 _KEY_TYPES: dict[type, type] = {kinds.StrType: str, kinds.IntType: int, kinds.UUIDType: UUID}
 
 
@@ -69,8 +72,6 @@ def state_of(
     for applied in {id(port.transformation): port.transformation for port in inputs}.values():
         if applied is not None:
             faults.attempt(partial(_check_transformation, draft.folder, applied, folding))
-    if any(port.format is Format.JSON and is_as_it_comes(port.transformation) for port in inputs):
-        faults.attempt(partial(_check_json, draft.folder, folding))
     if draft.contract is not None:
         faults.found += _missing_fields(draft.folder, folding, draft.contract)
     faults.raise_any()
@@ -78,7 +79,7 @@ def state_of(
     return State(
         fold=folding.fold,
         fact=folding.fact,
-        merge=folding.merge if isinstance(window, Session) else None,
+        merge=folding.merge,
         event_type=folding.event_type,
         state_type=folding.state_type,
         key=said.key,
@@ -116,7 +117,7 @@ def _key_type(document: Document, key: str | None, event_type: Any) -> type:
         raise DeclarationError([fault(repr(key), expected, did_you_mean(key, fields))])
     kind = _KEY_TYPES.get(type(fields[key].type))
     if kind is None or (isinstance(node, kinds.TypedDictType) and not fields[key].required):
-        hints = typing.get_type_hints(event_type)
+        hints = typing.get_type_hints(event_type, include_extras=True)
         found = f"{key}, which is {type_name(_hint_of(event_type, key, hints))}"
         expected = "a field of type str, int or UUID, and never null or left out"
         raise DeclarationError([fault(found, expected, "equal keys must be equal bytes")])
@@ -166,9 +167,6 @@ def _check_transformation(folder: Path, applied: Transformation, folding: Foldin
     """Checks that a transformation makes the fold's events, as far as it is annotated."""
     if is_as_it_comes(applied):
         return
-    if folding.holds(applied.function):
-        expected = "a function that makes events of the input's records, or none"
-        raise DeclarationError([_fault_of(folder, applied, "the state's own function", expected)])
     made = _known_annotation(applied.function, "return")
     for kind in _made_of(made):
         if kind != folding.event_type:
@@ -192,28 +190,18 @@ def _made_of(annotation: Any) -> Iterator[Any]:
     if origin in (typing.Union, types.UnionType):
         for part in parts:
             yield from _made_of(part)
-    elif isinstance(origin, type) and parts and hasattr(origin, "__iter__"):
-        is_mapping = hasattr(origin, "keys")
-        if is_mapping:
+    elif origin is typing.Annotated:
+        yield from _made_of(parts[0])
+    elif isinstance(origin, type) and issubclass(origin, Iterable):
+        if issubclass(origin, Mapping):
             yield annotation
-        else:
+        elif parts:
             yield from _made_of(parts[0])
-    elif annotation in (None, type(None), Any, object) or isinstance(annotation, typing.TypeVar):
+    elif annotation in _SAYS_NOTHING or isinstance(annotation, typing.TypeVar):
         return
-    elif getattr(annotation, "__module__", "").partition(".")[0] == "mesh_stream":
-        # `filtered(...)`, which makes none.
-        return
-    elif not (isinstance(annotation, type) and annotation.__module__ == "collections.abc"):
+    elif getattr(annotation, "__module__", "").partition(".")[0] != "mesh_stream":
+        # What is ours is what `filtered` returns, which makes none.
         yield annotation
-
-
-def _check_json(folder: Path, folding: Folding) -> None:
-    try:
-        msgspec.json.Decoder(folding.event_type)
-    except TypeError as cause:
-        found = f"the event {type_name(folding.event_type)}, which JSON cannot be read as ({cause})"
-        fault = _fault_of(folder, folding.fold, found, "a type that JSON can hold")
-        raise DeclarationError([fault]) from cause
 
 
 def _missing_fields(folder: Path, folding: Folding, contract: Contract) -> Iterator[Fault]:

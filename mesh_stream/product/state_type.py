@@ -45,18 +45,25 @@ _SCALARS: Mapping[type, str] = {
     kinds.TimeType: "time",
     kinds.TimeDeltaType: "timedelta",
 }
+_JSON_KEYS = (
+    kinds.StrType | kinds.IntType | kinds.FloatType | kinds.DecimalType | kinds.UUIDType
+    | kinds.DateTimeType | kinds.DateType | kinds.TimeType | kinds.EnumType | kinds.LiteralType
+    | kinds.AnyType
+)  # fmt: skip
 _CONSTRAINTS = (
     "gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern", "tz",
 )  # fmt: skip
 
 
-def unkept(kept: Any, *, constraints: bool = False) -> list[str]:
-    """Returns why values of a type do not come back from msgpack as they were; empty: they do.
+def unkept(kept: Any, *, event: bool = False) -> list[str]:
+    """Returns why values of a type do not come back from their bytes as they were; empty: they do.
 
     Args:
-        kept: The type.
-        constraints: Whether it may have constraints (`msgspec.Meta`). They are checked when a value
-            is read, not when it is written, so a state with one might never be read again.
+        kept: The type of states, which are msgpack. It has no constraints (`msgspec.Meta`): these
+            are checked when a value is read, not when it is written, so that a state might never
+            be read again.
+        event: Whether it is that of events. They come from outside, so it may have constraints; and
+            they pass through topics as JSON, in which every key is text.
     """
     try:
         root = kinds.type_info(kept)
@@ -76,7 +83,9 @@ def unkept(kept: Any, *, constraints: bool = False) -> list[str]:
                 found.append(f"{name}{where}, which msgspec does not keep")
             case kinds.StructType() if ambiguous := _unset_with_default(node):
                 found.append(f"{ambiguous}{where}, which may be UNSET and has another default")
-            case _ if not constraints and any(
+            case kinds.DictType() if event and not isinstance(node.key_type, _JSON_KEYS):
+                found.append(f"keys{where} that JSON cannot hold")
+            case _ if not event and any(
                 getattr(node, name, None) is not None for name in _CONSTRAINTS
             ):
                 found.append(f"a constraint{where}: checked when read, but not when written")

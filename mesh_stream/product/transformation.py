@@ -21,6 +21,7 @@ from mesh_stream.product.authored_function import (
     own_functions,
     parameters_of,
     refusal,
+    type_name,
 )
 from mesh_stream.product.product import Transformation
 
@@ -90,8 +91,9 @@ def _function(code: AuthoredCode, path: Path, name: str | None, apart: Apart) ->
     if name is not None:
         if name in own:
             return own[name]
-        found = f"no function {name}"
-        raise DeclarationError([Fault(path, 0, "", found, f"it among the file's own: {listed}")])
+        is_state = name in own_functions(code.module(path))
+        found = f"{name}, a function of the state" if is_state else f"no function {name}"
+        raise DeclarationError([Fault(path, 0, "", found, f"one of the file's own: {listed}")])
     if "fold" in own and own.keys() <= FOLDING:
         expected = "a function that is applied to each record"
         remedy = "declare what is remembered: add state: to data_product.yaml"
@@ -127,7 +129,7 @@ def _record_type(path: Path, function: types.FunctionType, parameter: str) -> An
     raise refusal(
         path,
         function,
-        f"a record annotated {getattr(annotation, '__name__', annotation)}",
+        f"a record annotated {type_name(annotation)}",
         "a msgspec Struct, a dataclass, a TypedDict, a pydantic model, or dict",
     )
 

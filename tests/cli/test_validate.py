@@ -9,6 +9,7 @@ import pytest
 
 from mesh_stream.cli import outcome_of
 from mesh_stream.product.yaml_source import read_yaml
+from tests.product import folds
 from tests.product.seed import FILES, declaration, write
 
 BROKEN = {**FILES, "data_product.yaml": declaration("other", more="foo: 1")}
@@ -33,6 +34,37 @@ def test_a_sound_mesh_is_told_with_what_was_completed(
     assert out[0] == "orders-completed: orders.orders-completed.v1, 4 fields, 4 rules"
     assert out[1].startswith("  note: total_amount is declared as a decimal without precision")
     assert out[2] == "1 product is sound"
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        ("state: {key: sku}",
+         "one for each sku; events go through mesh.stock-levels.repartition"),
+        ("state: {}",
+         "one for the whole product; events go through mesh.stock-levels.repartition"),
+        ("state: {key: sku, window: {tumbling: 90_minutes}}\ninputs: [{topic: raw.a, key: sku}]",
+         "one for each sku, in windows of 90_minutes; events come keyed by it"),
+        ("state: {key: sku, window: {hopping: {size: 1_day, advance: 1_hour}}}",
+         ("one for each sku, in windows of 1_day, one every 1_hour; events go through "
+          "mesh.stock-levels.repartition")),
+        ("state: {key: sku, window: {session: 30_minutes}}",
+         ("one for each sku, in sessions that end after 30_minutes; events go through "
+          "mesh.stock-levels.repartition")),
+    ],
+)  # fmt: skip
+def test_what_a_product_remembers_is_told(
+    tmp_path: Path, more: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folds.folder(tmp_path, more, folds.FOLD + "def merge(a: Stock, b: Stock) -> Stock: ...\n")
+
+    assert run(tmp_path) == 0
+
+    assert capsys.readouterr().out.splitlines() == [
+        "stock-levels: stock.stock-levels.v1, 3 fields, 0 rules",
+        f"  state: {line}",
+        "1 product is sound",
+    ]
 
 
 def test_every_fault_is_printed_and_the_exit_code_is_2(
@@ -89,6 +121,25 @@ def test_json_of_a_sound_mesh(products: Path, capsys: pytest.CaptureFixture[str]
     assert product["inputs"] == ["raw.orders"]
     assert product["rules"][0] == "order_id_not_null"
     assert len(product["notes"]) == 1
+
+
+def test_json_tells_what_a_product_remembers(
+    products: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folds.folder(products, "state: {key: sku, window: {tumbling: 1_hour}, emit: on_close}")
+
+    assert run("--json", products) == 0
+
+    assert [product["state"] for product in document(capsys)["products"]] == [
+        None,
+        {
+            "key": "sku",
+            "window": {"size": 3_600_000, "advance": 3_600_000},
+            "emit": "on_close",
+            "changelog": "mesh.stock-levels.changelog",
+            "repartition": "mesh.stock-levels.repartition",
+        },
+    ]
 
 
 def test_json_of_a_faulty_mesh_is_one_document_and_exits_2(

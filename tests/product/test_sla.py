@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh_stream.product.sla import UnreadableError, availability_share, duration_seconds
+from mesh_stream.product.sla import (
+    UnreadableError,
+    availability_share,
+    duration_seconds,
+    duration_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -88,3 +93,21 @@ def test_a_share_without_sign_is_told_how_to_write_it(number: float, text: str) 
 @given(st.integers(1, 10**9 - 1), st.sampled_from(["second", "minute", "hour", "day", "week"]))
 def test_singular_and_plural_mean_the_same(count: int, unit: str) -> None:
     assert duration_seconds(f"{count}_{unit}") == duration_seconds(f"{count}_{unit}s")
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [(1, "1_millisecond"), (1500, "1500_milliseconds"), (3_600_000, "1_hour"),
+     (5_400_000, "90_minutes"), (90 * 86_400_000, "90_days"), (14 * 86_400_000, "2_weeks")],
+)  # fmt: skip
+def test_a_duration_is_written_in_its_largest_whole_unit(milliseconds: int, text: str) -> None:
+    assert duration_text(milliseconds) == text
+
+
+@given(st.integers(1, 10**12))
+def test_a_written_duration_is_read_as_it_was(milliseconds: int) -> None:
+    # Nine digits are all that may be written.
+    text = duration_text(milliseconds)
+
+    if len(text.partition("_")[0]) <= 9:
+        assert duration_seconds(text) * 1000 == milliseconds
