@@ -112,6 +112,20 @@ def test_a_foreign_library_stays_in_its_rooms(path: Path) -> None:
     assert strays == set()
 
 
+def test_headers_of_records_are_asked_for_in_one_place() -> None:
+    asking = {
+        str(path.relative_to(PACKAGE))
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "headers"
+    }
+
+    # The second hands on what it wraps.
+    assert asking <= {"pipeline/headers.py", "pipeline/events.py"}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_room_is_named_for_what_happens_in_it(path: Path) -> None:
     assert path.stem not in FORBIDDEN_NAMES

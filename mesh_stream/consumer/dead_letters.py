@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mesh_stream.errors import PayloadError
 from mesh_stream.pipeline.deadletter import MAX_REASON_BYTES, ORIGIN, OURS
-from mesh_stream.pipeline.record import Headers, Message, where
+from mesh_stream.pipeline.headers import headers_of
+from mesh_stream.pipeline.record import Message, where
 
 _MAX_DIGITS = 16
 
@@ -62,7 +64,11 @@ class DeadLetter:
 
 def read_dead_letter(message: Message) -> DeadLetter:
     """Read one record of a dead letter topic, whoever wrote it."""
-    headers: Headers = message.headers() or []
+    try:
+        headers = headers_of(message)
+    except PayloadError:
+        # Anybody may have written it; its place is told all the same.
+        headers = []
     # The last one wins: a worker replaces what it finds, and anybody else may have appended.
     said = {name: value or b"" for name, value in headers}
     return DeadLetter(

@@ -26,6 +26,7 @@ from fastavro.read import LOGICAL_READERS
 from mesh_stream.errors import PayloadError
 from mesh_stream.pipeline.avro_safety import unsafe
 from mesh_stream.pipeline.avro_values import default_value, exact_decimal, named_types
+from mesh_stream.pipeline.headers import headers_of
 from mesh_stream.pipeline.record import Headers, Message
 from mesh_stream.product.compatibility import breaks
 from mesh_stream.product.product import Contract
@@ -81,7 +82,7 @@ class AvroReader:
             PlatformError: The registry could not be asked; nothing is said about the record.
         """
         stream = BytesIO(value)
-        headers = message.headers()
+        headers = headers_of(message)
         # The header first: a bare Avro value may begin with a zero byte too.
         schema_id: SchemaId | None = _header_id(headers) if headers else None
         if schema_id is None:

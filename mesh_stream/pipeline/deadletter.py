@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mesh_stream.errors import PayloadError
+from mesh_stream.pipeline.headers import headers_of
 from mesh_stream.pipeline.record import Headers, Message, Rejected
 from mesh_stream.product.product import Product
 
@@ -51,7 +53,12 @@ def dead_letter_headers(rejected: Rejected, *, provenance: Provenance, now: int)
         now: Milliseconds since the epoch.
     """
     message = rejected.message
-    original: Headers = message.headers() or []
+    reason = rejected.reason
+    try:
+        original = headers_of(message)
+    except PayloadError:
+        original = []
+        reason += "; its own headers cannot be read and are not kept"
     kept = [(name, value) for name, value in original if not name.startswith((ORIGIN, OURS))]
     attempts = _number(original, f"{OURS}attempts", limit=1_000_000) or 0
     first_seen = _number(original, f"{OURS}first.seen", limit=now) or now
@@ -60,7 +67,7 @@ def dead_letter_headers(rejected: Rejected, *, provenance: Provenance, now: int)
         f"{ORIGIN}partition": message.partition(),
         f"{ORIGIN}offset": message.offset(),
         f"{ORIGIN}group": provenance.group,
-        f"{ORIGIN}message": rejected.reason,
+        f"{ORIGIN}message": reason,
         f"{ORIGIN}delivery.count": attempts + 1,
         f"{OURS}class": rejected.fault_class,
         f"{OURS}rule": rejected.rule,

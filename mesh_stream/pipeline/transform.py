@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mesh_stream.errors import CodeError, ContractError, PlatformError
+from mesh_stream.pipeline.headers import headers_of
 from mesh_stream.pipeline.record import Filtered, Message, SourceContext
 from mesh_stream.pipeline.shape import is_record
 from mesh_stream.product.product import Transformation
@@ -36,11 +37,10 @@ def compile_transform(transformation: Transformation | None, *, fanout: int) -> 
     single: set[type] = {type(None), Filtered}
 
     def transform(record: Any, message: Message) -> Any:
+        # Not in the `try`: headers that cannot be read are no fault of the transformation.
+        context = source_context(message) if wants_context else None
         try:
-            if wants_context:
-                result = function(record, source_context(message))
-            else:
-                result = function(record)
+            result = function(record, context) if wants_context else function(record)
             if result.__class__ in single:
                 return result
             if not _is_several(result):
@@ -78,7 +78,11 @@ def _is_several(result: Any) -> bool:
 
 
 def source_context(message: Message) -> SourceContext:
-    """Read a record's origin into the value that transformations see."""
+    """Read a record's origin into the value that transformations see.
+
+    Raises:
+        PayloadError: Its headers cannot be read.
+    """
     kind, timestamp = message.timestamp()
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     assert topic is not None
@@ -89,7 +93,7 @@ def source_context(message: Message) -> SourceContext:
         partition=partition,
         offset=offset,
         key=message.key(),
-        headers=list(message.headers() or ()),
+        headers=list(headers_of(message)),
         timestamp=timestamp if kind else None,
     )
 
