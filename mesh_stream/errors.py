@@ -3,6 +3,7 @@
     MeshError
     ├── DeclarationError        a declaration is wrong -> refuse to start, all at once        exit 2
     ├── NotProvisionedError     broker or registry lack something -> refuse, name `apply`     exit 2
+    ├── StateLostError          what is remembered does not fit  -> refuse, name `reset`      exit 2
     ├── SchemaRefusedError      the registry will not take a schema -> nothing registered    exit 2
     ├── RecordError             a record is wrong      -> dead letter, go on
     │   ├── PayloadError            its bytes cannot be read              class `payload`
@@ -12,6 +13,7 @@
     │   ├── BrokerError             Kafka
     │   ├── RegistryError           the schema registry
     │   ├── DependencyError         a service that a transformation called
+    │   ├── StoreError              the folder that a worker keeps its state in
     │   └── AccessDeniedError       credentials or ACLs                                      exit 4
     ├── HaltError               a rule with action `fail` -> stop without committing         exit 1
     └── FencedError             another process has this slot's transactional id -> stop     exit 5
@@ -90,6 +92,27 @@ class NotProvisionedError(MeshError):
         )
 
 
+class StateLostError(MeshError):
+    """What a product remembers does not fit what it has read: going on would give wrong facts.
+
+    Args:
+        product: The product that does not go on.
+        problems: One sentence each: what does not fit.
+    """
+
+    exit_code = 2
+
+    def __init__(self, product: str, problems: Iterable[str]) -> None:
+        self.product = product
+        self.problems: tuple[str, ...] = tuple(problems)
+        lines = "".join(f"\n  - {problem}" for problem in self.problems)
+        super().__init__(
+            f"{product} does not go on: what it remembers does not fit what it has read{lines}\n"
+            f"`mesh-stream reset {product}` shows what beginning anew would take, and does it "
+            f"with --yes"
+        )
+
+
 class SchemaRefusedError(MeshError):
     """The registry will not take a schema: incompatible with an earlier one, or no schema."""
 
@@ -146,6 +169,10 @@ class RegistryError(PlatformError):
 
 class DependencyError(PlatformError):
     """A service that a transformation needs is out of order. Product authors raise this one."""
+
+
+class StoreError(PlatformError):
+    """The folder of a state store: held by another, full, read-only, or no longer readable."""
 
 
 class AccessDeniedError(PlatformError):

@@ -11,6 +11,7 @@ file of extra librdkafka settings that the environment names:
 - `MESH_REGISTRY_CA`: a PEM file of the certificate authorities that vouch for the registry.
 - `MESH_KAFKA_CONFIG`: a YAML file of librdkafka settings by their own dotted names. Credentials
   only by reference: `${env:NAME}`, `${file:/path}`. May hold `allow_insecure: true`.
+- `MESH_STATE`: where workers keep what products remember; unset, `~/.local/state/mesh-stream`.
 - `MESH_ALLOW_INSECURE`: `1`: unencrypted or unverified connections to other machines are wanted.
 
 Connections that do not protect what they carry are refused unless they stay on this machine or
@@ -86,6 +87,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     products: Path = Field(description="The folder of the products.", examples=["products"])
+    state: Path = Field(
+        default_factory=lambda: state_folder({}),
+        description="Where workers keep what products remember.",
+        examples=["/var/lib/mesh-stream"],
+    )
     bootstrap_servers: str = Field(
         description="The broker: host:port, several separated by commas.",
         examples=["127.0.0.1:9092"],
@@ -164,6 +170,7 @@ class Settings(BaseModel):
             raise DeclarationError(faults)
         return cls(
             products=products_folder(env, products),
+            state=state_folder(env),
             bootstrap_servers=servers,
             registry_url=url,
             registry_auth=SecretStr(auth) if auth else None,
@@ -190,8 +197,12 @@ def products_folder(env: Mapping[str, str], given: str | None = None) -> Path:
     return Path(given or env.get("MESH_PRODUCTS", "") or "products")
 
 
+def state_folder(env: Mapping[str, str]) -> Path:
+    """Where workers keep what products remember: MESH_STATE, else the user's own state folder."""
+    return Path(env.get("MESH_STATE", "") or Path.home() / ".local/state/mesh-stream")
+
+
 def _is_secret(key: str) -> bool:
-    """Whether a librdkafka setting of this name holds a credential."""
     return _SECRET_KEY.search(key) is not None
 
 
@@ -201,10 +212,8 @@ def _bare(value: str | SecretStr) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether the host is this machine by its very name."""
-    if host.lower() == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return host.lower() == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
 

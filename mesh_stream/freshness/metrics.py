@@ -38,7 +38,7 @@ STAGE_FAULTS = {
         "empty", "framing", "malformed", "oversize", "schema_incompatible", "trailing_bytes",
         "type", "unknown_schema", "unsafe_schema",
     ),
-    "contract": ("fanout", "key", "oversize", "schema"),
+    "contract": ("early", "event_time", "fanout", "key", "late", "oversize", "schema"),
     "code": ("transformation",),
 }  # fmt: skip
 _SPREAD = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 900, 3600, 86_400)
@@ -72,6 +72,8 @@ class ProductMetrics(Collector):
         )
         self._broken: Counter[str] = Counter({rule.name: 0 for rule in product.rules})
         self._judged = 0
+        self._closed = self._restored = 0
+        self._unfit: Counter[tuple[str, str]] = Counter()
         self._endings: Counter[Ending] = Counter(dict.fromkeys(Ending, 0))
         self._registry_requests: Counter[str] = Counter()
         self._state = WorkerState.STARTING
@@ -90,6 +92,11 @@ class ProductMetrics(Collector):
         self._produced[self._product.output.topic] += transaction.facts
         self._produced[self._product.dead_letter_topic] += transaction.rejected.total()
         self._sources += transaction.sources
+        self._closed += transaction.closed
+        self._unfit.update(transaction.unfit)
+        self._produced[self._product.dead_letter_topic] += transaction.unfit.total()
+        if self._product.state is not None and self._product.state.repartitions:
+            self._produced[self._product.repartition_topic] += transaction.forwarded
         for reason, count in transaction.filtered.items():
             known = reason in self._filtered or len(self._filtered) < MAX_REASONS
             self._filtered[reason if known else OTHER] += count
@@ -143,6 +150,10 @@ class ProductMetrics(Collector):
             self._lag.pop((topic, partition), None)
         else:
             self._lag[topic, partition] = records
+
+    def restored(self, records: int) -> None:
+        """A partition's states were restored by so many changelog records."""
+        self._restored += records
 
     def registry_request(self, code: str) -> None:
         """Count a request to the schema registry by its outcome."""
@@ -206,6 +217,8 @@ class ProductMetrics(Collector):
             ["rule", "outcome"],
             self._evaluations(),
         )
+        if self._product.state is not None:
+            yield from self._remembered()
         yield (
             "mesh_transactions",
             "Transactions, by how they ended.",
@@ -235,6 +248,26 @@ class ProductMetrics(Collector):
             "Facts with an event time, by SLO.",
             ["slo"],
             {"freshness": sum(self._freshness)},
+        )
+
+    def _remembered(self) -> Iterator[tuple[str, str, list[str], Mapping[Any, float]]]:
+        yield (
+            "mesh_states_closed",
+            "Windows that were closed, and states that were forgotten by their age.",
+            [],
+            {(): self._closed},
+        )
+        yield (
+            "mesh_windows_rejected",
+            "Windows dead-lettered because their fact was wrong, by fault class and rule.",
+            ["class", "rule"],
+            dict(self._unfit),
+        )
+        yield (
+            "mesh_state_restored_records",
+            "Changelog records read to restore states.",
+            [],
+            {(): self._restored},
         )
 
     def _evaluations(self) -> dict[tuple[str, str], float]:

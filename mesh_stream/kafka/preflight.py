@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import fastavro
@@ -18,7 +18,7 @@ from mesh_stream.kafka import topics
 from mesh_stream.kafka.client import admin
 from mesh_stream.kafka.registry import Registered, SchemaRegistry
 from mesh_stream.kafka.topics import Topic
-from mesh_stream.product.product import Product
+from mesh_stream.product.product import Product, State
 from mesh_stream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -31,12 +31,14 @@ class Provisioned:
     Attributes:
         schema_id: The registry's id of the contract: what every fact is framed with.
         version: The registry's version of it under the product's subject.
-        partitions: Input topic -> its partitions.
+        partitions: Topic that is read, or that states are kept in -> its partitions.
+        ids: The same topic -> the broker's id of it.
     """
 
     schema_id: int
     version: int
     partitions: Mapping[str, int]
+    ids: Mapping[str, str] = field(default_factory=dict)
 
 
 def preflight(settings: Settings, product: Product, registry: SchemaRegistry) -> Provisioned:
@@ -47,7 +49,8 @@ def preflight(settings: Settings, product: Product, registry: SchemaRegistry) ->
         PlatformError: Broker or registry did not answer, or refused the credentials.
     """
     inputs = [port.topic for port in product.inputs]
-    names = [*inputs, product.output.topic, product.dead_letter_topic]
+    own = list(product.own_topics)
+    names = [*inputs, *own, product.output.topic, product.dead_letter_topic]
     found = topics.describe(admin(settings, client_id=product.group), names)
     problems = list(topic_problems(product, found))
     registered: Registered | None = None
@@ -58,8 +61,12 @@ def preflight(settings: Settings, product: Product, registry: SchemaRegistry) ->
         problems.append(str(cause))
     if problems or registered is None:
         raise NotProvisionedError(product.name, problems)
-    partitions = {name: found[name].partitions for name in inputs}
-    return Provisioned(registered.schema_id, registered.version, partitions)
+    return Provisioned(
+        registered.schema_id,
+        registered.version,
+        {name: found[name].partitions for name in (*inputs, *own)},
+        {name: found[name].id for name in (*inputs, *own)},
+    )
 
 
 def topic_problems(product: Product, found: Mapping[str, Topic]) -> Iterator[str]:
@@ -90,6 +97,26 @@ def topic_problems(product: Product, found: Mapping[str, Topic]) -> Iterator[str
         yield f"dead letter topic {product.dead_letter_topic} does not exist"
     else:
         yield from _policy_problems("dead letter", letters, "delete")
+    if product.state is not None:
+        yield from _state_problems(product, product.state, found)
+
+
+def _state_problems(product: Product, state: State, found: Mapping[str, Topic]) -> Iterator[str]:
+    for name in product.own_topics:
+        if name not in found:
+            yield f"topic {name}, which the product's state needs, does not exist"
+    changelog = found.get(product.changelog_topic)
+    if changelog is None:
+        return
+    yield from _policy_problems("changelog", changelog, "compact")
+    source = product.repartition_topic if state.repartitions else product.inputs[0].topic
+    if source in found and found[source].partitions != changelog.partitions:
+        # Keys are in other partitions than their states.
+        yield (
+            f"{source} has {found[source].partitions} partitions, but its states are kept in "
+            f"{changelog.partitions} ({changelog.name}): keys are in other partitions now; "
+            f"`mesh-stream reset {product.name}` begins anew"
+        )
 
 
 def schema_problems(

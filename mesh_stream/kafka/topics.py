@@ -33,6 +33,10 @@ MAX_REPLICAS = 3
 
 DEAD_LETTER_RETENTION_MS = 1_209_600_000
 """Two weeks: time to come back from a holiday and redrive."""
+TOMBSTONE_RETENTION_MS = 86_400_000
+"""A day: what a deletion in a changelog is kept for."""
+REPARTITION_RETENTION_MS = 604_800_000
+"""A week."""
 HEADER_ROOM_BYTES = 65_536
 """What a dead letter's headers, or a fact's, may add to the record."""
 DEFAULT_MESSAGE_BYTES = 1_048_588
@@ -50,12 +54,14 @@ class Topic:
         partitions: How many it has.
         replicas: Of its first partition.
         settings: Every setting in effect; None where this principal may not read them.
+        id: The broker's own for it: a topic that is made again under the same name has another.
     """
 
     name: str
     partitions: int
     replicas: int
     settings: Mapping[str, str] | None
+    id: str = ""
 
     def setting(self, name: str, default: str) -> str:
         """One setting in effect; the default where it cannot be known."""
@@ -71,7 +77,7 @@ def describe(admin: Admin, names: Iterable[str]) -> dict[str, Topic]:
     asked = sorted(set(names))
     if not asked:
         return {}
-    found: dict[str, tuple[int, int]] = {}
+    found: dict[str, tuple[int, int, str]] = {}
     described = admin.describe_topics(TopicCollection(asked), request_timeout=SECONDS)
     for name, future in described.items():
         try:
@@ -81,11 +87,12 @@ def describe(admin: Admin, names: Iterable[str]) -> dict[str, Topic]:
                 continue
             raise kafka_error(cause, f"describe topic {name}") from cause
         partitions = description.partitions
-        found[name] = (len(partitions), len(partitions[0].replicas) if partitions else 0)
+        replicas = len(partitions[0].replicas) if partitions else 0
+        found[name] = (len(partitions), replicas, str(description.topic_id))
     settings = _settings(admin, [ConfigResource(ResourceType.TOPIC, name) for name in found])
     return {
-        name: Topic(name, *shape, settings[name])
-        for name, shape in found.items()
+        name: Topic(name, partitions, replicas, settings[name], identity)
+        for name, (partitions, replicas, identity) in found.items()
         if name in settings
     }
 
@@ -246,6 +253,40 @@ def dead_letter_settings(
         "retention.ms": str(retention),
         "retention.bytes": "-1",
         "max.message.bytes": str(size + HEADER_ROOM_BYTES),
+        **_durable(replicas),
+    }
+
+
+def changelog_settings(replicas: int) -> dict[str, str]:
+    """Returns the settings of a product's changelog: the newest of every key, for ever.
+
+    A tombstone stays for a day, so that a store that was away for less hears of it.
+    """
+    return {
+        "cleanup.policy": "compact",
+        "compression.type": "producer",
+        "delete.retention.ms": str(TOMBSTONE_RETENTION_MS),
+        # What was just written is not worth compacting: it is about to be written again.
+        "min.compaction.lag.ms": "60000",
+        "segment.bytes": str(64 * 1024 * 1024),
+        "max.message.bytes": str(16 * 1024 * 1024),
+        **_durable(replicas),
+    }
+
+
+def repartition_settings(product: Product, replicas: int) -> dict[str, str]:
+    """Returns the settings of a product's own topic for events on their way to be keyed.
+
+    They are read within moments; a week is what a product may stand still before it has to be
+    reset.
+    """
+    size = max(product.limits.input_bytes + HEADER_ROOM_BYTES, DEFAULT_MESSAGE_BYTES)
+    return {
+        "cleanup.policy": "delete",
+        "compression.type": "producer",
+        "retention.ms": str(REPARTITION_RETENTION_MS),
+        "retention.bytes": "-1",
+        "max.message.bytes": str(size),
         **_durable(replicas),
     }
 

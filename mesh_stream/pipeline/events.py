@@ -5,7 +5,7 @@ own first. There it carries what its source knew of time, so that the fold judge
 come from the source itself. Values on that topic are JSON, readable by anybody:
 
     {"is": "event", "at": 17.., "source": "raw.stock:3", "offset": 7, "highest": 17.., "event": {}}
-    {"is": "progress", "highest": {"raw.stock:3": 17..}, "idle": ["raw.stock:2"]}
+    {"is": "notice", "highest": {"raw.stock:3": 17..}, "idle": ["raw.stock:2"]}
 
 The second kind has no key and goes to every partition: it tells how far the sources have come,
 which a partition would not learn while no event of theirs is for it.
@@ -33,7 +33,7 @@ GLOBAL_KEY = b""
 """The key of the one state of a product that declares none: not null, which has no partition."""
 
 
-class Progress(msgspec.Struct, frozen=True, tag_field="is", tag="progress"):
+class Notice(msgspec.Struct, frozen=True, tag_field="is", tag="notice"):
     """How far sources have come: source -> highest event time; and those that have gone silent."""
 
     highest: dict[str, int]
@@ -96,7 +96,7 @@ def repartitioned_type(state: State) -> tuple[Any, Any]:
         tag_field="is",
         tag="event",
     )
-    return event | Progress, event
+    return event | Notice, event
 
 
 def source_of(topic: str, partition: int) -> str:

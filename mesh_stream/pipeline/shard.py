@@ -195,6 +195,16 @@ class Shard:
         """Whether anything is to be committed."""
         return bool(self._changes or self.facts or self._dues)
 
+    @property
+    def offset(self) -> int | None:
+        """The next offset of the input partition, as of the last commit; None before the first."""
+        return None if self._base is None else self._base.offset
+
+    @property
+    def input_id(self) -> str:
+        """The id of the input topic, as of the last commit; empty before the first."""
+        return "" if self._base is None else self._base.input_id
+
     # States
 
     def get(self, key: bytes) -> Any:

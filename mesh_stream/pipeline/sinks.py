@@ -18,7 +18,7 @@ from mesh_stream.errors import CodeError, ContractError
 from mesh_stream.pipeline.events import (
     WATERMARK,
     Arrival,
-    Progress,
+    Notice,
     Timing,
     event_reader,
     key_reader,
@@ -126,7 +126,7 @@ class Repartitioned:
     def take(self, arrived: Any, message: Message, outcome: Outcome) -> None:
         """Add one event, or note how far the sources have come."""
         shard = self._shard
-        if arrived.__class__ is Progress:
+        if arrived.__class__ is Notice:
             for source, at in arrived.highest.items():
                 shard.watermark.reached(source, at)
             for source in arrived.idle:

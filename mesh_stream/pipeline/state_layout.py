@@ -7,12 +7,13 @@ never read as what they are not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from mesh_stream.pipeline.shard import TYPE, Codec, Store
+from mesh_stream.pipeline.shard import DUE, STATE, TYPE, Codec, Store
+from mesh_stream.pipeline.windows import ordered
 from mesh_stream.product.product import Hopping, Session, State
 from mesh_stream.product.state_type import describe, fingerprint, is_immutable, misreadings
 
@@ -28,6 +29,32 @@ def codec_of(state: State) -> Codec:
         kind = tuple[int, kind]
     mutable = not is_immutable(state.state_type)
     return Codec(kind, origin=state.fold.origin, mutable=mutable)
+
+
+def index_of(state: State) -> Callable[[bytes, bytes | None], Iterable[bytes]]:
+    """Make the function that finds, of an entry, when it is to be looked at.
+
+    That is kept in the store and not in the changelog; a restored store has it from here.
+    """
+    decode = codec_of(state).decode
+    match state.window, state.ttl:
+        case None, int(ttl):
+
+            def dues(key: bytes, value: bytes | None) -> Iterable[bytes]:
+                if value is not None and key.startswith(STATE):
+                    yield DUE + ordered(decode(value)[0] + ttl) + key
+
+            return dues
+        case Session(gap), _:
+            patience = gap + state.grace
+
+            def ends(key: bytes, value: bytes | None) -> Iterable[bytes]:
+                if value is not None and key.startswith(STATE):
+                    first = min(session[1] for session in decode(value))
+                    yield DUE + ordered(first + patience) + key
+
+            return ends
+    return lambda _key, _value: ()
 
 
 def description_of(state: State) -> Mapping[str, Any]:

@@ -375,6 +375,15 @@ class Product:
         """Where its events go to be keyed by the state's key: `mesh.<product>.repartition`."""
         return f"mesh.{self.name}.repartition"
 
+    @property
+    def own_topics(self) -> tuple[str, ...]:
+        """Topics that are the product's own business: its changelog, and the way there."""
+        if self.state is None:
+            return ()
+        if self.state.repartitions:
+            return (self.repartition_topic, self.changelog_topic)
+        return (self.changelog_topic,)
+
     def transactional_id(self, slot: int) -> str:
         """The stable transactional id of one worker slot: `mesh.<product>.<slot>`."""
         return f"mesh.{self.name}.{slot}"

@@ -68,10 +68,10 @@ class Ledger:
             self._transaction.begin()
             self.open = Entry(membership)
 
-    def add(self, topic: str, outcome: Outcome) -> None:
-        """Note what became of records of the open transaction."""
+    def add(self, topic: str, outcome: Outcome, *, forwards: bool = False) -> None:
+        """Note what became of records of the open transaction; as `Committed.add`."""
         assert self.open is not None
-        self.open.report.add(topic, outcome)
+        self.open.report.add(topic, outcome, forwards=forwards)
 
     def start_commit(self, offsets: list[TopicPartition]) -> None:
         """Have the open transaction committed; `settle` tells whether it was.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -78,14 +78,23 @@ class Partitions:
         """Partitions that are paused because of a platform fault."""
         self.suspects: dict[Partition, Hold] = {}
         """Partitions that are being tried again after one."""
+        self.waiting: set[Partition] = set()
+        """Partitions that are paused until what is remembered of them is there."""
+        self.notes: dict[Partition, str] = {}
+        """What was noted with the committed offset, when that was last asked for."""
 
     # Assignment
 
-    def assign(self, assigned: Iterable[TopicPartition], *, within: float) -> None:
+    def assign(
+        self, assigned: Iterable[TopicPartition], *, within: float
+    ) -> dict[Partition, int | None]:
         """Take partitions: find where to go on in each, then start reading there.
 
         The stable committed offset comes first; a dangling transaction is waited for. A partition
         that the group never committed starts at its beginning, whenever it was created.
+
+        Returns:
+            The committed offsets; None for a partition that the group never committed.
 
         Raises:
             NotProvisionedError: The committed offset is no longer, or not yet, in the topic.
@@ -93,9 +102,10 @@ class Partitions:
         """
         wanted = [TopicPartition(tp.topic, tp.partition) for tp in assigned]
         if not wanted:
-            return
+            return {}
         starts = []
-        for (topic, partition), committed in self.committed(wanted, within=within).items():
+        offsets = self.committed(wanted, within=within)
+        for (topic, partition), committed in offsets.items():
             low, high = self._bounds(topic, partition, within=within)
             start = low if committed is None else committed
             if not low <= start <= high:
@@ -114,6 +124,7 @@ class Partitions:
             self.positions[topic, partition] = start
             starts.append(TopicPartition(topic, partition, start))
         self._consumer.incremental_assign(starts)
+        return offsets
 
     def drop(self, revoked: Iterable[TopicPartition]) -> None:
         """Give partitions up."""
@@ -123,6 +134,19 @@ class Partitions:
             self.moved.discard(partition)
             self.held.pop(partition, None)
             self.suspects.pop(partition, None)
+            self.waiting.discard(partition)
+
+    def wait(self, partition: Partition) -> None:
+        """Read nothing of a partition until `proceed`."""
+        self.waiting.add(partition)
+        self._consumer.pause([TopicPartition(*partition)])
+
+    def proceed(self, partition: Partition) -> None:
+        """Read a partition, from its position on, that was waiting."""
+        self.waiting.discard(partition)
+        self._consumer.seek(TopicPartition(*partition, self.positions[partition]))
+        if partition not in self.held:
+            self._consumer.resume([TopicPartition(*partition)])
 
     # Reading
 
@@ -152,7 +176,9 @@ class Partitions:
 
     def _next_offset(self, partition: Partition) -> int:
         """The next offset to read; one that no record has where none is to be read."""
-        return _NEVER if partition in self.held else self.positions.get(partition, _NEVER)
+        if partition in self.held or partition in self.waiting:
+            return _NEVER
+        return self.positions.get(partition, _NEVER)
 
     def reached_end(self, topic: str, partition: int, offset: int) -> bool:
         """Go over what no reader sees at a partition's end: markers and aborted records.
@@ -162,15 +188,18 @@ class Partitions:
         """
         key = (topic, partition)
         position = self.positions.get(key)
-        if position is not None and position < offset and key not in self.held:
+        if position is not None and self._next_offset(key) < offset:
             self.positions[key] = offset
             self.moved.add(key)
             return True
         return False
 
-    def to_commit(self) -> list[TopicPartition]:
-        """The next offset of every partition that moved."""
-        return [TopicPartition(t, p, self.positions[t, p]) for t, p in sorted(self.moved)]
+    def to_commit(self, notes: Mapping[Partition, str]) -> list[TopicPartition]:
+        """The next offset of every partition that moved, with what is to be noted of it."""
+        return [
+            TopicPartition(*one, self.positions[one], metadata=notes.get(one, ""))
+            for one in sorted(self.moved)
+        ]
 
     # The way back
 
@@ -211,7 +240,8 @@ class Partitions:
             self.suspects[partition] = self.held.pop(partition)
             topic, number = partition
             self._consumer.seek(TopicPartition(topic, number, self.positions[partition]))
-            self._consumer.resume([TopicPartition(topic, number)])
+            if partition not in self.waiting:
+                self._consumer.resume([TopicPartition(topic, number)])
 
     def healed(self, partition: Partition) -> None:
         """A partition's records pass again."""
@@ -248,6 +278,7 @@ class Partitions:
             return answers
 
         found = self._patiently("read the committed offsets", ask, within)
+        self.notes.update({(tp.topic, tp.partition): tp.metadata or "" for tp in found})
         return {(tp.topic, tp.partition): tp.offset if tp.offset >= 0 else None for tp in found}
 
     def lag(self, partition: Partition) -> int:

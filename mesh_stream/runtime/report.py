@@ -39,8 +39,11 @@ class Committed:
 
     Attributes:
         consumed: Input topic -> records.
-        sources: Input records that became at least one fact.
+        sources: Input records that became at least one fact, or part of a state.
         facts: Facts published.
+        forwarded: Events that went to the product's own topic, to be keyed.
+        closed: Windows that were closed, and states that were forgotten by their age.
+        unfit: (class, rule) -> windows that became dead letters, because their fact was wrong.
         filtered: Reason -> input records.
         rejected: (class, rule) -> input records that became dead letters.
         tolerated: (rule, action) -> records that broke an `observe` or `warn` rule.
@@ -52,6 +55,9 @@ class Committed:
     consumed: Counter[str] = field(default_factory=Counter)
     sources: int = 0
     facts: int = 0
+    forwarded: int = 0
+    closed: int = 0
+    unfit: Counter[tuple[str, str]] = field(default_factory=Counter)
     filtered: Counter[str] = field(default_factory=Counter)
     rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
     tolerated: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -59,16 +65,29 @@ class Committed:
     at: int = 0
     took: float = 0.0
 
-    def add(self, topic: str, outcome: Outcome) -> None:
-        """Add what became of one run of records of an input topic."""
-        self.consumed[topic] += outcome.consumed
+    def add(self, topic: str, outcome: Outcome, *, forwards: bool = False) -> None:
+        """Add what became of one run of records of a topic.
+
+        Args:
+            topic: The topic.
+            outcome: What became of them.
+            forwards: Whether its "facts" are events on their way to the product's own topic.
+        """
+        if outcome.consumed:
+            self.consumed[topic] += outcome.consumed
         self.sources += outcome.sources
-        self.facts += len(outcome.facts)
+        if not forwards:
+            self.facts += len(outcome.facts)
+            self.event_times += [fact.event_time for fact in outcome.facts]
+        else:
+            self.forwarded += len(outcome.facts)
+        self.closed += outcome.closed
+        for unfit in outcome.unfit:
+            self.unfit[unfit.fault_class, unfit.rule] += 1
         self.filtered.update(outcome.filtered)
         for rejected in outcome.rejected:
             self.rejected[rejected.fault_class, rejected.rule] += 1
         self.tolerated.update(outcome.tolerated)
-        self.event_times += [fact.event_time for fact in outcome.facts]
 
 
 class Witness(Protocol):
@@ -83,4 +102,8 @@ class Witness(Protocol):
 
     def lag(self, topic: str, partition: int, records: int | None) -> None:
         """Records not yet read of an assigned partition; None: no longer assigned."""
+        ...
+
+    def restored(self, records: int) -> None:
+        """A partition's states are here, by so many changelog records; from another thread."""
         ...

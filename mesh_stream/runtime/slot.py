@@ -14,14 +14,16 @@ from types import FrameType
 
 from confluent_kafka import Consumer
 
-from mesh_stream.kafka.client import consumer_settings, producer_settings
-from mesh_stream.kafka.preflight import preflight
+from mesh_stream.kafka.client import consumer_settings, producer_settings, reader_settings
+from mesh_stream.kafka.preflight import Provisioned, preflight
 from mesh_stream.kafka.registry import SchemaRegistry
 from mesh_stream.pipeline.deadletter import Provenance
-from mesh_stream.pipeline.pipeline import Pipeline
+from mesh_stream.pipeline.paths import paths_of
 from mesh_stream.product.product import Product
 from mesh_stream.runtime.pace import Pace
 from mesh_stream.runtime.report import Witness
+from mesh_stream.runtime.restore import Restorer, connection
+from mesh_stream.runtime.states import Ground, States
 from mesh_stream.runtime.transaction import Transaction
 from mesh_stream.runtime.worker import Worker
 from mesh_stream.settings import Settings
@@ -57,10 +59,7 @@ def run_slot(
     """
     stop = _StopRequest()
     provisioned = preflight(settings, product, registry)
-    pipelines = {
-        port.topic: Pipeline(product, port, schema_id=provisioned.schema_id, writers=registry)
-        for port in product.inputs
-    }
+    paths = paths_of(product, schema_id=provisioned.schema_id, writers=registry)
     transactional_id = product.transactional_id(slot)
     transaction = Transaction(
         producer_settings(settings, client_id=transactional_id, transactional_id=transactional_id),
@@ -75,7 +74,7 @@ def run_slot(
     )
     worker = Worker(
         product,
-        pipelines=pipelines,
+        states=States(product, paths, _ground(product, provisioned, settings, slot, witness)),
         provenance=Provenance.of(
             product,
             contract_version=provisioned.version,
@@ -88,6 +87,29 @@ def run_slot(
     )
     stop.tell(worker)
     worker.run()
+
+
+def _ground(
+    product: Product, provisioned: Provisioned, settings: Settings, slot: int, witness: Witness
+) -> Ground | None:
+    """What the states of a slot stand on; None for a product without any."""
+    if product.state is None:
+        return None
+    changelog = product.changelog_topic
+    fold_topic = (
+        product.repartition_topic if product.state.repartitions else product.inputs[0].topic
+    )
+    client_id = f"{product.transactional_id(slot)}.restore"
+    reader = reader_settings(settings, group=client_id, client_id=client_id)
+    # A changelog that was made anew has another id: its stores lie elsewhere.
+    identity = provisioned.ids[changelog].replace("/", "_")
+    return Ground(
+        folder=settings.state / product.name / identity / str(slot),
+        identity=f"{product.name} {identity}",
+        input_id=provisioned.ids[fold_topic],
+        partitions=provisioned.partitions,
+        restorer=Restorer(product.name, changelog, connection(reader), witness.restored),
+    )
 
 
 class _StopRequest:

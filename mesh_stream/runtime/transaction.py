@@ -16,7 +16,7 @@ Nothing here guesses an unknown outcome: the committed offsets tell.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, NoReturn
@@ -162,6 +162,41 @@ class Transaction:
                 produce(topic, value, key, headers=list(headers))
             except BufferError:
                 self._when_room(lambda: produce(topic, value, key, headers=list(headers)))
+        except KafkaException as error:
+            self._raise(f"produce to {topic}", error)
+
+    def note(self, topic: str, partition: int, entries: Mapping[bytes, bytes | None]) -> None:
+        """Add entries to a partition of a compacted topic; None deletes what is under a key.
+
+        Raises:
+            AbortNeededError: The queue stayed full, or the producer refuses a record.
+            ProducerLostError: The producer is of no more use.
+        """
+        assert self._producer is not None
+        produce = self._producer.produce
+        try:
+            for key, value in entries.items():
+                try:
+                    produce(topic, value, key, partition)
+                except BufferError:
+                    self._when_room(partial(produce, topic, value, key, partition))
+        except KafkaException as error:
+            self._raise(f"produce to {topic}", error)
+
+    def tell(self, topic: str, partition: int, value: bytes) -> None:
+        """Add a record without a key to one partition.
+
+        Raises:
+            AbortNeededError: The queue stayed full, or the producer refuses the record.
+            ProducerLostError: The producer is of no more use.
+        """
+        assert self._producer is not None
+        produce = partial(self._producer.produce, topic, value, None, partition)
+        try:
+            try:
+                produce()
+            except BufferError:
+                self._when_room(produce)
         except KafkaException as error:
             self._raise(f"produce to {topic}", error)
 

@@ -22,7 +22,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from mesh_stream.errors import BrokerError, MeshError
 from mesh_stream.kafka.client import kafka_error
 from mesh_stream.pipeline.deadletter import Provenance, dead_letter_headers
-from mesh_stream.pipeline.pipeline import Interrupted, Pipeline
+from mesh_stream.pipeline.pipeline import Interrupted
 from mesh_stream.pipeline.record import Outcome, where
 from mesh_stream.product.product import Product
 from mesh_stream.runtime.ledger import Ledger
@@ -30,6 +30,7 @@ from mesh_stream.runtime.pace import Appetite, Pace
 from mesh_stream.runtime.partitions import Partition, Partitions, consumer_fault, names
 from mesh_stream.runtime.report import Ending, Witness, WorkerState
 from mesh_stream.runtime.setbacks import Setbacks
+from mesh_stream.runtime.states import States
 from mesh_stream.runtime.transaction import (
     AbortNeededError,
     ProducerLostError,
@@ -52,7 +53,7 @@ class Worker:
 
     Args:
         product: The product.
-        pipelines: Input topic -> the path of its records.
+        states: What is remembered, and the path of each topic's records.
         provenance: What its dead letters say of it.
         consumer: A consumer of the product's group, not yet subscribed.
         transaction: The producer's side, with the slot's transactional id.
@@ -64,7 +65,7 @@ class Worker:
         self,
         product: Product,
         *,
-        pipelines: Mapping[str, Pipeline],
+        states: States,
         provenance: Provenance,
         consumer: Consumer,
         transaction: Transaction,
@@ -72,7 +73,8 @@ class Worker:
         pace: Pace,
     ) -> None:
         self._product = product
-        self._pipelines = pipelines
+        self._states = states
+        self._paths = states.paths
         self._provenance = provenance
         self._consumer = consumer
         self._transaction = transaction
@@ -104,7 +106,7 @@ class Worker:
         self._witness.state(WorkerState.STARTING)
         self._transaction.ready(within=self._pace.patience)
         self._consumer.subscribe(
-            list(self._pipelines), on_assign=self._on_assign, on_revoke=self._on_revoke,
+            list(self._paths.pipelines), on_assign=self._on_assign, on_revoke=self._on_revoke,
             on_lost=self._on_lost,
         )  # fmt: skip
         try:
@@ -118,7 +120,9 @@ class Worker:
             raise BrokerError(f"stopped without committing: {error}") from error
         finally:
             self._settle_or_step_back()
+            clean = not self._ledger
             self._ledger.abandon(Ending.ABORTED)
+            self._states.close(self._consumer if clean else None)
             self._consumer.close()
             self._transaction.drop()
 
@@ -134,19 +138,20 @@ class Worker:
                 return
             # 2. Sort: by partition, without what is not ours or was read before.
             runs = self._partitions.accept(records)
-            membership = self._membership() if runs and self._ledger.open is None else None
+            due = runs or self._states.unseen
+            membership = self._membership() if due and self._ledger.open is None else None
             # 3. Pipeline: facts, filtered, rejected; a platform fault holds the partition.
             outcomes = self._process(runs)
             # 4. Produce, into the open transaction, once the one before is committed.
             self._settle()
-            if runs:
+            if outcomes:
                 self._ledger.begin(membership)
             for topic, outcome in outcomes:
                 self._produce(topic, outcome)
             for event in events:
                 self._heed(event)
             self._transaction.serve()
-            # 5. Commit, when it is time: while the next records are polled, sorted and processed.
+            # 5. Commit, when it is time, while the next records are polled, sorted and processed.
             if self._is_due():
                 self._start_commit()
             self._look_after()
@@ -190,17 +195,21 @@ class Worker:
         """What became of each run, by topic."""
         began = time.monotonic()
         try:
-            return [
+            outcomes = [
                 (topic, self._process_run(topic, number, run))
                 for (topic, number), run in runs.items()
             ]
+            if (closed := self._states.pass_time()) is not None:
+                outcomes.append((self._product.changelog_topic, closed))
         finally:
             self._appetite.processed(sum(map(len, runs.values())), took=time.monotonic() - began)
+        self._states.heard(runs)
+        return outcomes
 
     def _process_run(self, topic: str, number: int, run: list[Message]) -> Outcome:
         outcome = Outcome()
         try:
-            self._pipelines[topic].process(run, outcome)
+            self._paths.pipelines[topic].process(run, outcome)
         except Interrupted as interrupted:
             offset = run[interrupted.done].offset()
             assert offset is not None
@@ -212,13 +221,13 @@ class Worker:
         return outcome
 
     def _produce(self, topic: str, outcome: Outcome) -> None:
-        self._transaction.publish(self._product.output.topic, outcome.facts)
-        now = _millis()
-        for rejected in outcome.rejected:
+        self._transaction.publish(self._paths.target(self._product, topic), outcome.facts)
+        now = time.time_ns() // 1_000_000
+        for rejected in (*outcome.rejected, *outcome.unfit):
             headers = dead_letter_headers(rejected, provenance=self._provenance, now=now)
             self._transaction.bury(self._product.dead_letter_topic, rejected.message, headers)
             log.debug("dead letter of %s: %s", where(rejected.message), rejected.reason)
-        self._ledger.add(topic, outcome)
+        self._ledger.add(topic, outcome, forwards=topic in self._paths.forwards)
 
     def _is_due(self) -> bool:
         """Often when the load is low, where it costs nothing; seldom when it is high."""
@@ -228,7 +237,9 @@ class Worker:
         return age >= (self._pace.calmest if self._caught_up else self._pace.busiest)
 
     def _start_commit(self) -> None:
-        self._ledger.start_commit(self._partitions.to_commit())
+        facts = self._states.freeze(self._transaction, self._partitions)
+        self._ledger.add(self._product.output.topic, facts)
+        self._ledger.start_commit(self._partitions.to_commit(self._states.notes()))
         self._partitions.moved.clear()
 
     def _settle(self) -> None:
@@ -240,6 +251,7 @@ class Worker:
         if self._ledger.settle():
             self._setbacks.clear()
             self._appetite.committed()
+            self._states.commit(self._consumer)
 
     def _commit(self) -> None:
         """Commit whatever is open, and wait for it.
@@ -268,12 +280,14 @@ class Worker:
         level = logging.INFO if error.regrouped else logging.WARNING
         log.log(level, "%s: transaction aborted, reading again: %s", self._product.name, error)
         self._ledger.abandon(Ending.ZOMBIE_ABORTED if error.expelled else Ending.ABORTED)
+        self._states.thaw()
         self._setbacks.aborted(error)
         self._must_rewind = True
 
     def _lose_producer(self, error: ProducerLostError) -> None:
         """Read again, with a new producer."""
         log.warning("%s: producer lost, making another: %s", self._product.name, error)
+        self._states.thaw()
         self._must_rewind = True
         self._appetite.lost()
         self._setbacks.lost(error, age=self._ledger.lose())
@@ -292,7 +306,9 @@ class Worker:
             self._ledger.resolve({})
             return
         self._transaction.ready(within=self._pace.patience)
-        self._ledger.resolve(self._partitions.rewind(within=self._pace.patience))
+        committed = self._partitions.rewind(within=self._pace.patience)
+        self._ledger.resolve(committed)
+        self._states.resume(self._partitions, committed)
         self._must_rewind = False
 
     def _heed(self, event: Message) -> None:
@@ -311,10 +327,13 @@ class Worker:
 
     def _look_after(self) -> None:
         """What is due once a second: held partitions, lag, a sign of life."""
+        self._states.proceed(self._partitions)
         now = time.monotonic()
         if now < self._next_look:
             return
         self._next_look = now + LOOK_SECONDS
+        if self._states.has_news(self._partitions):
+            self._ledger.begin(self._membership())
         self._partitions.retry_due()
         fault = self._partitions.exhausted(self._pace.patience)
         if fault is not None:
@@ -334,7 +353,8 @@ class Worker:
         try:
             # First, so that a transaction our predecessor left open does not hide the offsets.
             self._transaction.ready(within=self._pace.patience)
-            self._partitions.assign(assigned, within=self._pace.patience)
+            offsets = self._partitions.assign(assigned, within=self._pace.patience)
+            self._states.assign(self._partitions, offsets)
             self._renew_membership()
         except AbortNeededError as error:
             self._step_back(error)
@@ -354,10 +374,9 @@ class Worker:
         self._forget(revoked)
 
     def _renew_membership(self) -> None:
-        """Go on with an open transaction in the group's new generation.
+        """Go on with an open transaction in the group's new generation: its own would be refused.
 
         Only for a callback that says what is ours in it: whatever is not lost and not yet given up.
-        The generation that the transaction began in is over, and would be refused.
         """
         if self._ledger.open is not None:
             self._ledger.open.group_metadata = self._membership()
@@ -368,13 +387,12 @@ class Worker:
         self._settle_or_step_back()
         self._ledger.abandon(Ending.ZOMBIE_ABORTED)
         self._must_rewind = True
+        self._states.thaw()
         self._forget(lost)
 
     def _forget(self, partitions: list[TopicPartition]) -> None:
+        settled = None if self._ledger or self._must_rewind else self._consumer
+        self._states.drop(((tp.topic, tp.partition) for tp in partitions), clean=settled)
         self._partitions.drop(partitions)
         for tp in partitions:
             self._witness.lag(tp.topic, tp.partition, None)
-
-
-def _millis() -> int:
-    return time.time_ns() // 1_000_000

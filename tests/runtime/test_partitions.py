@@ -125,7 +125,7 @@ def test_a_record_after_revocation_is_dropped() -> None:
     ours.drop([TopicPartition(*P)])
 
     assert ours.accept([Record(1)]) == {}  # type: ignore[list-item]
-    assert ours.to_commit() == []
+    assert ours.to_commit({}) == []
 
 
 @given(
@@ -145,7 +145,7 @@ def test_no_offset_is_accepted_twice_and_none_out_of_order(
     assert accepted == sorted(set(accepted))
     assert all(offset >= start for offset in accepted)
     if accepted:
-        assert ours.to_commit()[0].offset == accepted[-1] + 1
+        assert ours.to_commit({})[0].offset == accepted[-1] + 1
 
 
 def test_a_rewind_goes_back_to_the_committed_offset_and_commits_nothing() -> None:
@@ -156,7 +156,7 @@ def test_a_rewind_goes_back_to_the_committed_offset_and_commits_nothing() -> Non
     assert ours.rewind(within=1) == {P: 10}
 
     assert broker.told[-1] == ("seek", 10)
-    assert ours.to_commit() == []
+    assert ours.to_commit({}) == []
     assert offsets(ours.accept([Record(10)])) == [10]  # type: ignore[list-item]
 
 
@@ -165,7 +165,7 @@ def test_a_partitions_end_moves_the_position_over_what_no_reader_sees() -> None:
 
     assert ours.reached_end(*P, 8)
 
-    assert [(tp.partition, tp.offset) for tp in ours.to_commit()] == [(0, 8)]
+    assert [(tp.partition, tp.offset) for tp in ours.to_commit({})] == [(0, 8)]
     assert not ours.reached_end(*P, 8)
 
 
@@ -179,7 +179,7 @@ def test_a_held_partition_is_paused_at_its_record_and_takes_nothing() -> None:
     assert ("pause", 0) in broker.told
     assert ours.accept([Record(2)]) == {}  # type: ignore[list-item]
     assert not ours.reached_end(*P, 9)
-    assert ours.to_commit()[0].offset == 1
+    assert ours.to_commit({})[0].offset == 1
 
 
 def test_a_held_partition_is_read_again_from_its_record_and_waits_longer_each_time() -> None:

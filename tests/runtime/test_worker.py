@@ -18,9 +18,10 @@ from prometheus_client import CollectorRegistry
 from mesh_stream.errors import BrokerError
 from mesh_stream.freshness.metrics import ProductMetrics
 from mesh_stream.pipeline.deadletter import Provenance
-from mesh_stream.pipeline.pipeline import Pipeline
+from mesh_stream.pipeline.paths import paths_of
 from mesh_stream.product.product import Product
 from mesh_stream.runtime.pace import Pace
+from mesh_stream.runtime.states import States
 from mesh_stream.runtime.transaction import Transaction
 from mesh_stream.runtime.worker import Worker
 from mesh_stream.testing import MemorySchemas
@@ -132,12 +133,10 @@ def copied() -> Product:
 
 def run(product: Product, clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mesh_stream.runtime.transaction.Producer", lambda _settings: clients)
+    paths = paths_of(product, schema_id=1, writers=MemorySchemas())
     worker = Worker(
         product,
-        pipelines={
-            one.topic: Pipeline(product, one, schema_id=1, writers=MemorySchemas())
-            for one in product.inputs
-        },
+        states=States(product, paths, None),
         provenance=Provenance.of(product, contract_version=1, schema_id=1),
         consumer=clients,  # type: ignore[arg-type]  # as much of it as is used
         transaction=Transaction({"transaction.timeout.ms": 15_000}, stopping=lambda: False),

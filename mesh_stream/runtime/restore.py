@@ -1,0 +1,234 @@
+"""Brings stores up to what is committed, from the changelog, beside the loop.
+
+A store is a prefix of its changelog, so that reading on from where it stands, to the end, is always
+right. The end is the partition's end as a read-committed reader is told of it, never "last offset +
+1 is the high watermark" (markers and aborted records lie between). And it is not enough: while a
+transaction is undecided, it hides every later record, committed or not. So a store is restored when
+its own account of the input's next offset equals the group's committed one; where the two do not
+meet within `PATIENCE_SECONDS`, something was deleted or set by hand, and nothing is processed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from mesh_stream.errors import MeshError, StateLostError
+from mesh_stream.kafka.client import kafka_error
+from mesh_stream.pipeline.shard import meta_of
+from mesh_stream.runtime.store import Position, Store
+
+log = logging.getLogger(__name__)
+
+# An undecided transaction is decided by then: three times the worker's own timeout.
+PATIENCE_SECONDS = 45.0
+# A slow restore says how far it has come this often.
+TELL_SECONDS = 5.0
+_BATCH = 10_000
+_ASK_SECONDS = 10.0
+_EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - the library's public code
+
+Changes = dict[bytes, bytes | None]
+
+
+@dataclass(slots=True)
+class Restoring:
+    """One partition that is being restored.
+
+    Attributes:
+        partition: Its number.
+        store: Where to; nobody else touches it until this is done.
+        committed: The group's committed offset; None where it never committed one.
+        index: Makes, of an entry, the store's own entries that find it by time.
+        cancelled: Set from elsewhere, it is given up.
+        finished: Set when it is done, or given up.
+        failure: Why it cannot be done.
+        records: Changelog records read.
+    """
+
+    partition: int
+    store: Store
+    committed: int | None
+    index: Callable[[bytes, bytes | None], Iterable[bytes]]
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    finished: threading.Event = field(default_factory=threading.Event)
+    failure: MeshError | None = None
+    records: int = 0
+    position: int = 0
+    end: int = 0
+    at_end_since: float | None = None
+
+
+class Restorer:
+    """A thread that restores partitions one after the other.
+
+    Args:
+        product: The product's name, for messages.
+        changelog: Its topic.
+        connect: Makes a read-committed consumer that tells partitions' ends.
+        told: Called with the changelog records that were read, now and then.
+    """
+
+    def __init__(
+        self,
+        product: str,
+        changelog: str,
+        connect: Callable[[], Consumer],
+        told: Callable[[int], None],
+    ) -> None:
+        self._product = product
+        self._changelog = changelog
+        self._connect = connect
+        self._told = told
+        self._asked: SimpleQueue[Restoring | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def begin(self, task: Restoring) -> None:
+        """Restore a partition; its `finished` tells when that is done."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="restore", daemon=True)
+            self._thread.start()
+        self._asked.put(task)
+
+    def close(self) -> None:
+        """End the thread; what is being restored is given up by its `cancelled`."""
+        if self._thread is not None:
+            self._asked.put(None)
+            self._thread.join(_ASK_SECONDS)
+
+    def _run(self) -> None:
+        consumer: Consumer | None = None
+        while (task := self._asked.get()) is not None:
+            try:
+                consumer = consumer or self._connect()
+                self._restore(task, consumer)
+            except MeshError as error:
+                task.failure = error
+            except KafkaException as error:
+                task.failure = kafka_error(error.args[0], f"restore from {self._changelog}")
+            except Exception as error:
+                log.exception("%s: restoring [%d] failed", self._product, task.partition)
+                task.failure = MeshError(f"restoring [{task.partition}] failed: {error!r}")
+            task.finished.set()
+        if consumer is not None:
+            consumer.close()
+
+    def _restore(self, task: Restoring, consumer: Consumer) -> None:
+        place = TopicPartition(self._changelog, task.partition)
+        low, high = consumer.get_watermark_offsets(place, timeout=_ASK_SECONDS)
+        if low > 0:
+            raise self._refusal(task, f"its first {low} records are gone")
+        known = task.store.position
+        if known is not None and known.changelog > high:
+            log.warning("%s[%d]: the store is ahead of it; wiped", self._changelog, task.partition)
+            task.store.wipe()
+            known = None
+        task.position, task.end = (known.changelog if known is not None else 0), high
+        place.offset = task.position
+        consumer.assign([place])
+        try:
+            self._read(task, consumer)
+        finally:
+            consumer.unassign()
+
+    def _read(self, task: Restoring, consumer: Consumer) -> None:
+        began = next_word = time.monotonic()
+        changes: Changes = {}
+        while not task.cancelled.is_set():
+            for message in consumer.consume(_BATCH, 0.1):
+                self._take(task, message, changes)
+            if changes and (len(changes) >= _BATCH or task.at_end_since is not None):
+                self._apply(task, changes)
+                changes = {}
+            now = time.monotonic()
+            if now - next_word > TELL_SECONDS:
+                next_word = now
+                share = 100 * task.position / task.end if task.end else 100
+                log.info(
+                    "%s[%d]: restored to %d of %d (%.0f%%)",
+                    self._changelog, task.partition, task.position, task.end, share,
+                )  # fmt: skip
+            if task.at_end_since is not None and self._is_whole(task):
+                # Also where nothing was read: the store is as new as it was found to be.
+                task.store.apply({}, Position(task.position, time.time()))
+                self._told(task.records)
+                log.info(
+                    "%s[%d]: restored, %d records in %.1f s",
+                    self._changelog, task.partition, task.records, time.monotonic() - began,
+                )  # fmt: skip
+                return
+
+    def _take(self, task: Restoring, message: Message, changes: Changes) -> None:
+        error = message.error()
+        offset = message.offset()
+        assert offset is not None
+        if error is None:
+            key = message.key()
+            assert key is not None
+            changes[key] = message.value()
+            task.records += 1
+            task.position = offset + 1
+            task.at_end_since = None
+        elif error.code() == _EOF:
+            task.position = max(task.position, offset)
+            task.at_end_since = task.at_end_since or time.monotonic()
+        elif error.fatal() or not error.retriable():
+            raise kafka_error(error, f"restore from {self._changelog}[{task.partition}]")
+
+    def _apply(self, task: Restoring, changes: Changes) -> None:
+        for key, value in list(changes.items()):
+            changes.update(dict.fromkeys(task.index(key, value), b""))
+        task.store.apply(changes, Position(task.position, time.time()))
+
+    def _is_whole(self, task: Restoring) -> bool:
+        """Whether store and group tell the same.
+
+        Raises:
+            StateLostError: They do not, and waiting has not helped.
+        """
+        meta = meta_of(task.store)
+        found = None if meta is None else meta.offset
+        if found == task.committed:
+            return True
+        assert task.at_end_since is not None
+        if time.monotonic() - task.at_end_since < PATIENCE_SECONDS and (found or 0) < (
+            task.committed or 0
+        ):
+            return False
+        if found is None:
+            raise self._refusal(
+                task,
+                f"it is empty, but the group has committed offset {task.committed} of its input",
+            )
+        if task.committed is None:
+            raise self._refusal(
+                task, f"it has seen its input up to offset {found}, but the group has no offset"
+            )
+        raise self._refusal(
+            task,
+            f"it has seen its input up to offset {found}, "
+            f"but the group's committed one is {task.committed}",
+        )
+
+    def _refusal(self, task: Restoring, what: str) -> StateLostError:
+        place = f"changelog {self._changelog}[{task.partition}]"
+        return StateLostError(self._product, [f"{place}: {what}"])
+
+
+def connection(settings: dict[str, Any]) -> Callable[[], Consumer]:
+    """Returns what makes a consumer for a `Restorer` of a reader's settings."""
+    return lambda: Consumer(
+        {
+            **settings,
+            "enable.partition.eof": True,
+            # Nothing else is done meanwhile: as much as memory allows.
+            "queued.min.messages": 100_000,
+        }
+    )
