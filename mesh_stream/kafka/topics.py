@@ -292,7 +292,7 @@ def repartition_settings(product: Product, replicas: int) -> dict[str, str]:
 
 
 AT_LEAST = frozenset({"retention.ms", "retention.bytes", "max.message.bytes"})
-"""Settings of a dead letter topic that an operator may raise."""
+"""Settings of a topic that is not for consumers, which an operator may raise."""
 
 
 def suffices(name: str, actual: str, wanted: str) -> bool:

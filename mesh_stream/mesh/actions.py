@@ -12,7 +12,7 @@ class CreateTopic:
 
     product: str
     role: str
-    """`input`, `output` or `dead letter`."""
+    """`input`, `output`, `dead letter`, `repartition` or `changelog`."""
     topic: str
     partitions: int
     replicas: int

@@ -24,10 +24,15 @@ from mesh_stream.mesh.actions import (
     Problem,
 )
 from mesh_stream.mesh.contracts import plan_contract
-from mesh_stream.product.product import Input, Mesh, Product
+from mesh_stream.product.product import Input, Mesh, Product, State
 
 INPUT_PARTITIONS = 4
 """Of a raw topic that `apply --create-inputs` creates: room for four worker slots."""
+
+_WAYS_OUT: Mapping[str, str] = {
+    "output": "declare what is there, or a new major version, which has a topic of its own",
+    "dead letter": "whoever owns the topic has to alter it",
+}
 
 
 def plan(
@@ -69,6 +74,12 @@ def _topics(product: Product) -> Iterator[str]:
     yield from (port.topic for port in product.inputs)
     yield product.output.topic
     yield product.dead_letter_topic
+    yield from product.own_topics
+
+
+def repartition_width(product: Product, first_input: Topic) -> int:
+    """Returns how many partitions a product's repartition topic is made with."""
+    return product.output.partitions or first_input.partitions
 
 
 @dataclass(slots=True)
@@ -102,6 +113,8 @@ class _Planner:
         if len(inputs) == len(product.inputs) or product.output.partitions is not None:
             self._output(product, product.output.partitions or width or 1)
         self._dead_letters(product, inputs, width or product.output.partitions or 1)
+        if product.state is not None and inputs and len(inputs) == len(product.inputs):
+            self._own_topics(product, product.state, inputs[0])
 
     def _input(self, product: Product, port: Input) -> Topic | None:
         if (topic := self.found.get(port.topic)) is not None:
@@ -152,13 +165,40 @@ class _Planner:
 
     def _dead_letters(self, product: Product, inputs: list[Topic], partitions: int) -> None:
         name = product.dead_letter_topic
+        wanted = topics.dead_letter_settings(product, inputs, self._replicas_of(name))
+        self._provide(product, "dead letter", name, partitions, wanted)
+
+    def _own_topics(self, product: Product, state: State, first_input: Topic) -> None:
+        """Plans what a product's state needs; never more partitions: keys would leave theirs."""
+        source = first_input
+        if state.repartitions:
+            name = product.repartition_topic
+            wanted = topics.repartition_settings(product, self._replicas_of(name))
+            width = repartition_width(product, first_input)
+            source = self._provide(product, "repartition", name, width, wanted)
+        name = product.changelog_topic
+        wanted = topics.changelog_settings(self._replicas_of(name))
+        changelog = self._provide(product, "changelog", name, source.partitions, wanted)
+        if changelog.partitions != source.partitions:
+            self._problem(
+                product,
+                f"changelog topic {name} has {changelog.partitions} partitions, but {source.name}, "
+                f"whose states it keeps, has {source.partitions}: keys are in other partitions "
+                f"than their states; `mesh-stream reset {product.name}` begins anew",
+            )
+
+    def _replicas_of(self, name: str) -> int:
         topic = self.found.get(name)
-        replicas = topic.replicas if topic is not None else self.replicas
-        wanted = topics.dead_letter_settings(product, inputs, replicas)
+        return topic.replicas if topic is not None else self.replicas
+
+    def _provide(
+        self, product: Product, role: str, name: str, partitions: int, settings: Mapping[str, str]
+    ) -> Topic:
+        topic = self.found.get(name)
         if topic is None:
-            self._create(product, "dead letter", name, partitions, wanted)
-        else:
-            self._alter(product, "dead letter", topic, wanted)
+            return self._create(product, role, name, partitions, settings)
+        self._alter(product, role, topic, settings)
+        return topic
 
     def _create(
         self, product: Product, role: str, name: str, partitions: int, settings: Mapping[str, str]
@@ -180,15 +220,11 @@ class _Planner:
         changes = []
         for name, value in sorted(wanted.items()):
             actual = topic.settings.get(name)
-            raised = role == "dead letter" and topics.suffices(name, actual or "", value)
+            raised = role != "output" and topics.suffices(name, actual or "", value)
             if raised or topics.same_setting(name, actual, value):
                 continue
             if name == "cleanup.policy":
-                way_out = (
-                    "declare what is there, or a new major version, which has a topic of its own"
-                    if role == "output"
-                    else "whoever owns the topic has to alter it"
-                )
+                way_out = _WAYS_OUT.get(role, f"`mesh-stream reset {product.name}` makes it anew")
                 self._problem(
                     product,
                     f"{role} topic {topic.name} has cleanup.policy {actual}, wanted is {value}: "

@@ -26,6 +26,7 @@ from mesh_stream.mesh.apply import apply
 from mesh_stream.mesh.plan import INPUT_PARTITIONS, plan
 from mesh_stream.product.product import Mesh, Product
 from tests.kafka.declaring import Declared, order_contract, settings_of, unique
+from tests.kafka.stocked import stocked
 
 pytestmark = pytest.mark.kafka
 
@@ -478,3 +479,119 @@ def test_the_largest_records_fit_where_the_plan_puts_them(
 
     assert producer.flush(20) == 0
     assert failures == [None, None]
+
+
+class TestAProductThatRemembers:
+    @pytest.fixture
+    def keyed(self, stack: Stack, tmp_path: Path) -> Product:
+        return stocked(stack, tmp_path, keyed=True).product
+
+    @pytest.fixture
+    def unkeyed(self, stack: Stack, tmp_path: Path) -> Product:
+        return stocked(stack, tmp_path, keyed=False).product
+
+    def test_its_changelog_is_as_wide_as_the_input_it_remembers_of(
+        self, client: Admin, planned: Planning, keyed: Product
+    ) -> None:
+        topics.create(client, keyed.inputs[0].topic, partitions=5, replicas=1, settings={})
+
+        created = [one for one in planned(keyed).actions if isinstance(one, CreateTopic)]
+
+        assert [one.role for one in created] == ["output", "dead letter", "changelog"]
+        changelog = created[-1]
+        assert (changelog.topic, changelog.partitions) == (keyed.changelog_topic, 5)
+        assert changelog.settings["cleanup.policy"] == "compact"
+
+    @pytest.mark.parametrize(("declared", "width"), [(3, 3), (None, INPUT_PARTITIONS)])
+    def test_its_repartition_topic_is_as_wide_as_its_output_and_so_is_its_changelog(
+        self, planned: Planning, unkeyed: Product, declared: int | None, width: int
+    ) -> None:
+        product = replace(unkeyed, output=replace(unkeyed.output, partitions=declared))
+
+        found = planned(product, create_inputs=True)
+
+        created = {one.role: one for one in found.actions if isinstance(one, CreateTopic)}
+        assert created["repartition"].topic == product.repartition_topic
+        assert created["repartition"].partitions == created["changelog"].partitions == width
+        assert created["repartition"].settings["cleanup.policy"] == "delete"
+        assert str(created["changelog"]).startswith(f"create changelog topic mesh.{product.name}.")
+
+    @pytest.mark.parametrize("fixture", ["keyed", "unkeyed"])
+    def test_what_was_applied_leaves_nothing_to_plan(
+        self,
+        request: pytest.FixtureRequest,
+        planned: Planning,
+        provisioned: Callable[[Product], Product],
+        fixture: str,
+    ) -> None:
+        product = provisioned(request.getfixturevalue(fixture))
+
+        assert planned(product) == Plan((), ())
+
+    def test_one_whose_input_is_not_there_is_no_reason_to_guess_a_width(
+        self, planned: Planning, keyed: Product
+    ) -> None:
+        roles = [one.role for one in planned(keyed).actions if isinstance(one, CreateTopic)]
+
+        assert "changelog" not in roles
+
+    def test_an_input_that_has_grown_takes_a_reset_and_never_more_changelog_partitions(
+        self,
+        client: Admin,
+        planned: Planning,
+        provisioned: Callable[[Product], Product],
+        keyed: Product,
+    ) -> None:
+        provisioned(keyed)
+        topics.add_partitions(client, keyed.inputs[0].topic, INPUT_PARTITIONS + 2)
+
+        found = planned(keyed)
+
+        assert f"`mesh-stream reset {keyed.name}`" in only_problem(found)
+        assert f"has {INPUT_PARTITIONS} partitions" in only_problem(found)
+        assert found.actions == ()
+
+    def test_an_output_that_has_grown_leaves_a_repartition_topic_as_it_is(
+        self, planned: Planning, provisioned: Callable[[Product], Product], unkeyed: Product
+    ) -> None:
+        provisioned(unkeyed)
+        wider = replace(unkeyed, output=replace(unkeyed.output, partitions=INPUT_PARTITIONS + 2))
+
+        found = planned(wider)
+
+        assert [type(one) for one in found.actions] == [AddPartitions]
+        assert found.problems == ()
+
+    def test_a_changelog_that_would_forget_is_made_anew_and_not_altered(
+        self,
+        client: Admin,
+        planned: Planning,
+        provisioned: Callable[[Product], Product],
+        keyed: Product,
+    ) -> None:
+        provisioned(keyed)
+        topics.alter(client, keyed.changelog_topic, {"cleanup.policy": "delete"})
+
+        found = planned(keyed)
+
+        assert "cleanup.policy delete, wanted is compact" in only_problem(found)
+        assert f"`mesh-stream reset {keyed.name}` makes it anew" in only_problem(found)
+        assert found.actions == ()
+
+    def test_a_setting_that_was_changed_is_put_right_and_one_that_was_raised_stays(
+        self,
+        client: Admin,
+        planned: Planning,
+        provisioned: Callable[[Product], Product],
+        unkeyed: Product,
+    ) -> None:
+        provisioned(unkeyed)
+        topics.alter(client, unkeyed.changelog_topic, {"delete.retention.ms": "1"})
+        topics.alter(client, unkeyed.repartition_topic, {"retention.ms": "-1"})
+
+        (altered,) = planned(unkeyed).actions
+
+        assert str(altered) == (
+            f"alter changelog topic {unkeyed.changelog_topic}: "
+            f"delete.retention.ms from 1 to {topics.TOMBSTONE_RETENTION_MS}"
+        )
