@@ -50,19 +50,19 @@ class Arena:
         return os.environ | {
             "MESH_BOOTSTRAP_SERVERS": self.settings.bootstrap_servers,
             "MESH_REGISTRY_URL": self.settings.registry_url,
-            "MESH_PRODUCTS": str(PRODUCTS),
+            "MESH_PRODUCTS": str(self.settings.products),
         }
 
 
-def provision(stack: Stack) -> Arena:
+def provision(stack: Stack, products: Path = PRODUCTS) -> Arena:
     """Provision the worker's product as its operators would: `mesh-stream apply`."""
     settings = Settings.load(
         {},
-        products=str(PRODUCTS),
+        products=str(products),
         bootstrap_servers=stack.bootstrap_servers,
         registry_url=stack.registry_url,
     )
-    product = load_mesh(PRODUCTS).products[PRODUCT]
+    product = load_mesh(products).products[PRODUCT]
     unprovisioned = Arena(settings, product, schema_id=0)
     command = [sys.executable, "-m", "mesh_stream.cli", "apply", "--create-inputs"]
     subprocess.run(command, env=unprovisioned.environment, check=True, stdout=subprocess.DEVNULL)

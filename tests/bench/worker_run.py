@@ -100,13 +100,18 @@ def work_off(arena: Arena) -> tuple[Cost, Books]:
 
 def await_end_of_input(arena: Arena, worker: Worker) -> None:
     """Wait until the worker has committed all there is on the input topic."""
-    records = sum(ends(arena, TOPIC).values())
+    await_offsets(arena, worker, TOPIC, sum(ends(arena, TOPIC).values()))
+
+
+def await_offsets(arena: Arena, worker: Worker, topic: str, records: int) -> None:
+    """Wait until the worker has committed so many records of a topic."""
     done = 0
+    partitions = [(topic, number) for number in range(PARTITIONS)]
     with groups.Offsets(arena.settings, arena.product.group) as offsets:
 
         def further() -> bool:
             nonlocal done
-            before, done = done, sum(offsets.committed(_PARTITIONS).values())
+            before, done = done, sum(offsets.committed(partitions).values())
             return done > before
 
         while done < records:
