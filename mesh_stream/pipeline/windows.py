@@ -28,7 +28,7 @@ from mesh_stream.product.product import Hopping
 NEVER = -(1 << 62)
 """Before every event: a source that has brought none."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BIAS = 1 << 63
 
 
@@ -51,8 +51,8 @@ def window(start: int, end: int) -> Window:
         OverflowError: A time lies outside the years 1 to 9999.
     """
     return Window(
-        _EPOCH + timedelta(milliseconds=start),
-        _EPOCH + timedelta(milliseconds=end),
+        EPOCH + timedelta(milliseconds=start),
+        EPOCH + timedelta(milliseconds=end),
     )
 
 

@@ -1,110 +1,37 @@
-"""A product's whole path with no broker: what product authors test with.
-
-    from mesh_stream.testing import ProductDriver
-
-    def test_a_completed_order_is_a_fact():
-        driver = ProductDriver.load("products/orders/orders-completed")
-        driver.send({"order_id": "ord_1", "status": "completed", ...})
-        assert driver.facts == [{"order_id": "ord_1", ...}]
-
-Records go through the very pipeline that the worker runs, and facts are read back by the stock
-Avro reader: what is asserted is what a consumer would get. Only Kafka is left out. Everything is
-fixed, so that a test gives the same result every time: offsets count from 0, records are a second
-apart from `START`, and dead letters are stamped with their record's own time.
-"""
+"""Drives a product's whole path: from a record to whatever becomes of it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Self
-from uuid import UUID
 
 import fastavro
-import msgspec
 
-from mesh_stream.errors import ContractError
-from mesh_stream.pipeline.avro_input import ID_HEADER, SchemaId
 from mesh_stream.pipeline.deadletter import Provenance, dead_letter_headers
-from mesh_stream.pipeline.encode import compile_encode
-from mesh_stream.pipeline.identity import contract_type
-from mesh_stream.pipeline.pipeline import Interrupted, Pipeline
+from mesh_stream.pipeline.paths import paths_of
+from mesh_stream.pipeline.pipeline import Interrupted
 from mesh_stream.pipeline.record import Headers, Outcome, Rejected
-from mesh_stream.pipeline.shape import Shape
+from mesh_stream.pipeline.windows import EPOCH
 from mesh_stream.product.loader import load_product
-from mesh_stream.product.product import Contract, Format, Input, Output, Product
+from mesh_stream.product.product import Input, Product
+from mesh_stream.testing.memory import (
+    CONTRACT_ID,
+    MemoryMessage,
+    MemorySchemas,
+    MemoryStates,
+    in_memory,
+    partition_of,
+)
+from mesh_stream.testing.writing import SentHeaders, Writer, headers_of, key_of
 
 START = 1_767_225_600_000
 """Timestamp of a driver's first record: 2026-01-01T00:00:00Z, in milliseconds since the epoch."""
-
-CONTRACT_ID = 1
-"""The schema id that facts are framed with."""
-
-SentHeaders = Mapping[str, str | bytes | None] | Sequence[tuple[str, str | bytes | None]]
-"""Headers by name, or in order where a name stands twice; text is sent as its UTF-8."""
-
-_json = msgspec.json.Encoder(decimal_format="number")
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryMessage:
-    """An input record that was never on a broker; what `confluent_kafka.Message` is with one."""
-
-    topic_name: str
-    payload: bytes | None
-    record_key: bytes | None = None
-    record_headers: Headers | None = None
-    record_timestamp: tuple[int, int] = (0, -1)
-    record_offset: int = 0
-    record_partition: int = 0
-
-    def topic(self) -> str:
-        """The input topic."""
-        return self.topic_name
-
-    def partition(self) -> int:
-        """The partition, counted from 0."""
-        return self.record_partition
-
-    def offset(self) -> int:
-        """The offset in the partition."""
-        return self.record_offset
-
-    def key(self) -> bytes | None:
-        """The key's bytes."""
-        return self.record_key
-
-    def value(self) -> bytes | None:
-        """The value's bytes; None is a tombstone."""
-        return self.payload
-
-    def headers(self) -> Headers | None:
-        """The headers in order, duplicates kept; None where there are none."""
-        return self.record_headers
-
-    def timestamp(self) -> tuple[int, int]:
-        """(kind, milliseconds since the epoch); kind 0 where the record has none."""
-        return self.record_timestamp
-
-
-class MemorySchemas:
-    """Writer schemas by id, as the registry has them."""
-
-    def __init__(self) -> None:
-        self._schemas: dict[SchemaId, Any] = {}
-
-    def register(self, schema: Any, *, schema_id: SchemaId | None = None) -> SchemaId:
-        """Know a schema; returns its id, a new one where none is given."""
-        number = len(self._schemas) + CONTRACT_ID + 1 if schema_id is None else schema_id
-        self._schemas[number] = schema
-        return number
-
-    def writer_schema(self, schema_id: SchemaId) -> Any | None:
-        """The schema as JSON data; None where there is none of that id."""
-        return self._schemas.get(schema_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +59,8 @@ class Rejection:
         fault_class: `payload`, `contract` or `code`.
         rule: The quality rule, or the path's own word, such as `malformed`.
         reason: What was found and what was expected.
-        message: The record as it was sent.
+        message: The record as it was sent. Of an event that had to be keyed first: as it stood on
+            the product's own topic. Of a window whose fact is wrong: its state, as JSON.
         headers: Every header the dead letter carries, the record's own first.
     """
 
@@ -165,6 +93,7 @@ class ProductDriver:
 
     Args:
         product: The product, as the loader made it.
+        partitions: Of each input, and of what it remembers.
 
     Attributes:
         product: The same.
@@ -176,7 +105,7 @@ class ProductDriver:
         schemas: Writer schemas of Avro inputs.
     """
 
-    def __init__(self, product: Product) -> None:
+    def __init__(self, product: Product, *, partitions: int = 1) -> None:
         self.product = product
         self.published: list[Published] = []
         self.rejected: list[Rejection] = []
@@ -187,21 +116,22 @@ class ProductDriver:
         self._contract = fastavro.parse_schema(dict(product.contract.schema))
         self._provenance = Provenance.of(product, contract_version=1, schema_id=CONTRACT_ID)
         self._ports = {port.topic: port for port in product.inputs}
-        self._offsets: Counter[str] = Counter()
-        self._ids: dict[str, int] = {}
-        self._pipelines = {
-            port.topic: Pipeline(product, port, schema_id=CONTRACT_ID, writers=self.schemas)
-            for port in product.inputs
-        }
+        self._partitions = partitions
+        self._offsets: Counter[tuple[str, int]] = Counter()
+        self._writer = Writer(self.schemas, input_bytes=product.limits.input_bytes)
+        paths = paths_of(product, schema_id=CONTRACT_ID, writers=self.schemas)
+        self._pipelines = paths.pipelines
+        self._states = None if paths.fold is None else MemoryStates(product, paths, partitions)
+        self._is_held = False
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
+    def load(cls, folder: str | Path, *, partitions: int = 1) -> Self:
         """Drive the product of a folder.
 
         Raises:
             DeclarationError: The folder's files are wrong; names every fault.
         """
-        return cls(load_product(Path(folder)))
+        return cls(load_product(Path(folder)), partitions=partitions)
 
     @property
     def facts(self) -> list[dict[str, Any]]:
@@ -217,6 +147,7 @@ class ProductDriver:
         topic: str | None = None,
         timestamp: int | None = None,
         schema: Any = None,
+        partition: int | None = None,
     ) -> Sent:
         """Send one record down the path.
 
@@ -224,34 +155,126 @@ class ProductDriver:
             record: What the input topic would carry: data, which is written as the input's format;
                 bytes, or text that is sent as its UTF-8, as they are; or None, a tombstone. Data of
                 an Avro input may hold decimals and moments as such or as JSON writes them.
-            key: The record key.
+            key: The record key; where it is left out, the field that the input declares as its key.
             headers: The record's headers.
             topic: The input; the product's first where it is left out.
             timestamp: Milliseconds since the epoch; -1 for a record without one.
             schema: For data on an Avro input: the schema of another writer; the input's own where
                 it is left out.
+            partition: The input's partition; the key's where it is left out.
 
         Raises:
             HaltError: The record breaks a rule with the action `fail`: a worker stops here.
             PlatformError: The transformation raised `DependencyError`: a worker tries again.
         """
         port = self._port(topic)
+        keyed = key_of(record, port) if key is None else key
+        record_key = keyed.encode() if isinstance(keyed, str) else keyed
+        number = partition_of(record_key, self._partitions) if partition is None else partition
+        if not 0 <= number < self._partitions:
+            raise ValueError(
+                f"no partition {number}; expected one of {self._partitions}, or more of them: "
+                f"ProductDriver(product, partitions=...)"
+            )
         message = MemoryMessage(
             topic_name=port.topic,
-            payload=self._bytes(record, port, schema),
-            record_key=key.encode() if isinstance(key, str) else key,
-            record_headers=_headers(headers),
+            payload=self._writer.value(record, port, schema),
+            record_key=record_key,
+            record_headers=headers_of(headers),
             record_timestamp=self._moment(timestamp),
-            record_offset=self._offsets[port.topic],
+            record_offset=self._offsets[port.topic, number],
+            record_partition=number,
         )
-        outcome = Outcome()
-        try:
-            self._pipelines[port.topic].process([message], outcome)
-        except Interrupted as interrupted:
-            raise interrupted.cause from None
-        self._offsets[port.topic] += 1
+        outcome = self._process(message)
+        self._offsets[port.topic, number] += 1
         self.sent += 1
         return self._keep(outcome)
+
+    def _process(self, message: MemoryMessage) -> Outcome:
+        outcome, states = Outcome(), self._states
+        before = None if states is None else states.before()
+        try:
+            self._pipelines[message.topic()].process([message], outcome)
+            if states is not None:
+                states.follow(message, outcome)
+                if not self._is_held:
+                    states.commit(outcome)
+        except BaseException as error:
+            if states is not None and not self._is_held:
+                states.abort(before)
+            if isinstance(error, Interrupted):
+                raise error.cause from None
+            raise
+        return outcome
+
+    @contextmanager
+    def one_commit(self) -> Iterator[None]:
+        """What is sent within is one transaction; what is raised out of it aborts that.
+
+        A worker commits so many records at once, and publishes at most one fact of each key (and
+        window) then. Without this, each record is a transaction.
+        """
+        published, rejected, sent = len(self.published), len(self.rejected), self.sent
+        filtered, tolerated = self.filtered.copy(), self.tolerated.copy()
+        offsets = self._offsets.copy()
+        before = None if self._states is None else self._states.before()
+        self._is_held = True
+        try:
+            yield
+            self._is_held = False
+            if self._states is not None:
+                outcome = Outcome()
+                self._states.commit(outcome)
+                self._keep(outcome)
+        except BaseException:
+            if self._states is not None:
+                self._states.abort(before)
+            del self.published[published:]
+            del self.rejected[rejected:]
+            self.filtered, self.tolerated = filtered, tolerated
+            self.sent, self._offsets = sent, offsets
+            raise
+        finally:
+            self._is_held = False
+
+    def advance(self, to: datetime | int) -> Sent:
+        """Let time pass: the events of every input have come to a moment.
+
+        Windows close, and those of `emit: on_close` become facts; what has a `ttl` is forgotten;
+        what comes after this and happened long before is late.
+
+        Args:
+            to: A moment with its time zone, or milliseconds since the epoch.
+        """
+        if self._states is None:
+            raise ValueError(f"{self.product.name} has no state, and takes no notice of time")
+        self._states.advance(_milliseconds(to))
+        outcome = Outcome()
+        if not self._is_held:
+            self._states.commit(outcome)
+        return self._keep(outcome)
+
+    @property
+    def states(self) -> dict[Any, Any]:
+        """What is remembered, as of the last commit: by key, or by key and start of the window."""
+        if self._states is None:
+            raise ValueError(f"{self.product.name} has no state: it remembers nothing")
+        return {
+            key if start is None else (key, EPOCH + timedelta(milliseconds=start)): state
+            for key, start, state in self._states.states()
+        }
+
+    def state(self, key: Any = "", window_start: datetime | int | None = None) -> Any:
+        """What is remembered of a key, as of the last commit; None where that is nothing.
+
+        Args:
+            key: The key; left out for a product whose state has none.
+            window_start: Of a product with windows: when the window, or the session, begins.
+        """
+        if window_start is None:
+            return self.states.get(key)
+        start = EPOCH + timedelta(milliseconds=_milliseconds(window_start))
+        return self.states.get((key, start))
 
     def send_all(self, records: Sequence[Any], *, topic: str | None = None) -> list[Sent]:
         """Send several records, in order; each as `send` would."""
@@ -268,15 +291,7 @@ class ProductDriver:
         Returns:
             The value, and the headers it needs.
         """
-        body = BytesIO()
-        fastavro.schemaless_writer(body, fastavro.parse_schema(schema, _force=True), record)
-        number = self.schemas.register(schema)
-        assert isinstance(number, int)
-        if header:
-            guid = UUID(int=number)
-            self.schemas.register(schema, schema_id=guid)
-            return body.getvalue(), [(ID_HEADER, b"\x01" + guid.bytes)]
-        return b"\x00" + number.to_bytes(4, "big") + body.getvalue(), []
+        return self._writer.frame(record, schema, header=header)
 
     def _port(self, topic: str | None) -> Input:
         if topic is None:
@@ -287,47 +302,6 @@ class ProductDriver:
             )
         return self._ports[topic]
 
-    def _bytes(self, record: Any, port: Input, schema: Any) -> bytes | None:
-        if record is None or isinstance(record, bytes):
-            return record
-        if isinstance(record, str):
-            return record.encode()
-        if port.format is Format.JSON:
-            return _json.encode(record)
-        if schema is not None:
-            return self.frame(record, schema)[0]
-        if port.reader is None:
-            raise ValueError(
-                f"the input {port.topic} declares no schema; say which one the record is written "
-                f"with: send(record, schema=...)"
-            )
-        return self._written(record, port.reader)
-
-    def _written(self, record: Any, contract: Contract) -> bytes:
-        """Data as the upstream product would publish it: by the contract, and as strictly."""
-        try:
-            typed = msgspec.json.decode(_json.encode(record), type=contract_type(contract))
-            encode = compile_encode(
-                contract,
-                output=Output("", None, None, None, {}),
-                schema_id=self._id_of(contract),
-                record_bytes=self.product.limits.input_bytes,
-                shape=Shape(type(typed)),
-            )
-            return encode(typed, MemoryMessage("", None)).value
-        except (msgspec.ValidationError, ContractError) as error:
-            raise ValueError(
-                f"the record does not fit the input's own schema: {error}; to send what another "
-                f"writer made, say send(record, schema=...), or send bytes"
-            ) from error
-
-    def _id_of(self, contract: Contract) -> int:
-        if contract.canonical not in self._ids:
-            number = self.schemas.register(dict(contract.schema))
-            assert isinstance(number, int)
-            self._ids[contract.canonical] = number
-        return self._ids[contract.canonical]
-
     def _moment(self, timestamp: int | None) -> tuple[int, int]:
         moment = START + self.sent * 1000 if timestamp is None else timestamp
         return (0, -1) if moment < 0 else (1, moment)
@@ -337,7 +311,7 @@ class ProductDriver:
             Published(self._read(fact.value), fact.key, fact.event_time, fact.value)
             for fact in outcome.facts
         ]
-        rejected = [self._rejection(rejected) for rejected in outcome.rejected]
+        rejected = [self._rejection(one) for one in (*outcome.rejected, *outcome.unfit)]
         tolerated = [rule for rule, _action in outcome.tolerated.elements()]
         self.published += published
         self.rejected += rejected
@@ -357,8 +331,7 @@ class ProductDriver:
         return dict(fact)
 
     def _rejection(self, rejected: Rejected) -> Rejection:
-        message = rejected.message
-        assert isinstance(message, MemoryMessage)
+        message = in_memory(rejected.message)
         kind, moment = message.timestamp()
         headers = dead_letter_headers(
             rejected, provenance=self._provenance, now=moment if kind else START
@@ -373,8 +346,9 @@ class ProductDriver:
         )
 
 
-def _headers(headers: SentHeaders | None) -> Headers | None:
-    if headers is None:
-        return None
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
-    return [(name, value.encode() if isinstance(value, str) else value) for name, value in pairs]
+def _milliseconds(moment: datetime | int) -> int:
+    if isinstance(moment, int):
+        return moment
+    if moment.tzinfo is None:
+        raise ValueError("a moment without a time zone; expected one: datetime(..., tzinfo=UTC)")
+    return (moment - EPOCH) // timedelta(milliseconds=1)
