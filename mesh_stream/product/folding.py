@@ -26,9 +26,9 @@ from mesh_stream.product.authored_function import (
     type_name,
 )
 from mesh_stream.product.folder import file_inside, named_file, transformation_files
+from mesh_stream.product.kept_type import unkept
 from mesh_stream.product.product import Function, Transformation
 from mesh_stream.product.state_declaration import WHERE, StateDeclaration
-from mesh_stream.product.state_type import unkept
 from mesh_stream.product.transformation import FOLDING, is_record
 from mesh_stream.product.validation import Faults
 from mesh_stream.product.yaml_source import Document

@@ -78,8 +78,7 @@ def _input(draft: Draft, position: int, said: InputDeclaration, sources: InputSo
         port = faults.attempt(partial(_topic_port, draft, position, said, sources, refuse))
     known = _known_fields(draft, port, applied) if port is not None and sound else None
     if port is not None and known is not None:
-        own_key = port.key if port.product is None else None
-        for key, name in (("event_time", port.event_time), ("key", own_key)):
+        for key, name in (("event_time", port.event_time), ("key", port.key)):
             if name is not None and name not in known:
                 refuse(key, repr(name), one_of(known), did_you_mean(name, known))
     faults.raise_any()

@@ -1,8 +1,7 @@
-"""What a state's type is made of: whether it can be kept as bytes, and how it may change.
+"""What a state's type is made of, and how it may change.
 
-A state is written as msgpack by msgspec, and read by its type. So the type must say everything:
-what it leaves open comes back as something else (a decimal as text). The description of a type is
-plain data and stands beside the bytes that were written by it; `misreadings` compares two.
+A state is written as msgpack by msgspec, and read by its type. The description of a type is plain
+data and stands beside the bytes that were written by it; `misreadings` compares two.
 
 Rules of evolution. Safe: a field more, with a default; a field less (what it held is forgotten);
 another order of fields, another name of a class; T to `T | None`; an enum's member more; a tagged
@@ -20,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from msgspec import NODEFAULT, UNSET, UnsetType
+from msgspec import NODEFAULT
 from msgspec import inspect as kinds
 
 VERSION = 1
@@ -28,7 +27,7 @@ VERSION = 1
 
 Description = Mapping[str, Any]
 
-_Record = kinds.StructType | kinds.DataclassType | kinds.TypedDictType | kinds.NamedTupleType
+Record = kinds.StructType | kinds.DataclassType | kinds.TypedDictType | kinds.NamedTupleType
 _Array = kinds.ListType | kinds.VarTupleType | kinds.SetType | kinds.FrozenSetType
 _SCALARS: Mapping[type, str] = {
     kinds.NoneType: "None",
@@ -45,56 +44,11 @@ _SCALARS: Mapping[type, str] = {
     kinds.TimeType: "time",
     kinds.TimeDeltaType: "timedelta",
 }
-_JSON_KEYS = (
-    kinds.StrType | kinds.IntType | kinds.FloatType | kinds.DecimalType | kinds.UUIDType
-    | kinds.DateTimeType | kinds.DateType | kinds.TimeType | kinds.EnumType | kinds.LiteralType
-    | kinds.AnyType
-)  # fmt: skip
-_CONSTRAINTS = (
-    "gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern", "tz",
-)  # fmt: skip
-
-
-def unkept(kept: Any, *, event: bool = False) -> list[str]:
-    """Returns why values of a type do not come back from their bytes as they were; empty: they do.
-
-    Args:
-        kept: The type of states, which are msgpack. It has no constraints (`msgspec.Meta`): these
-            are checked when a value is read, not when it is written, so that a state might never
-            be read again.
-        event: Whether it is that of events. They come from outside, so it may have constraints; and
-            they pass through topics as JSON, in which every key is text.
-    """
-    try:
-        root = kinds.type_info(kept)
-        msgspec.msgpack.Decoder(kept)
-    except Exception as cause:  # noqa: BLE001  the type's own code may raise anything
-        return [f"msgspec cannot read it: {cause}"]
-    found: list[str] = []
-    for place, node in _walk(root):
-        where = f" in {place}" if place else ""
-        match node:
-            case kinds.AnyType():
-                found.append(f"something of no stated type{where}")
-            case kinds.CustomType() if hasattr(node.cls, "model_validate_json"):
-                found.append(f"the pydantic model {node.cls.__name__}{where}")
-            case kinds.CustomType() | kinds.RawType() | kinds.ExtType() | kinds.MemoryViewType():
-                name = getattr(node, "cls", type(node)).__name__.removesuffix("Type")
-                found.append(f"{name}{where}, which msgspec does not keep")
-            case kinds.StructType() if ambiguous := _unset_with_default(node):
-                found.append(f"{ambiguous}{where}, which may be UNSET and has another default")
-            case kinds.DictType() if event and not isinstance(node.key_type, _JSON_KEYS):
-                found.append(f"keys{where} that JSON cannot hold")
-            case _ if not event and any(
-                getattr(node, name, None) is not None for name in _CONSTRAINTS
-            ):
-                found.append(f"a constraint{where}: checked when read, but not when written")
-    return found
 
 
 def is_immutable(kept: Any) -> bool:
     """Whether values of a type cannot be changed: frozen records, tuples, frozensets, scalars."""
-    return all(_is_frozen(node) for _place, node in _walk(kinds.type_info(kept)))
+    return all(_is_frozen(node) for _place, node in parts_of(kinds.type_info(kept)))
 
 
 def describe(kept: Any) -> dict[str, Any]:
@@ -132,8 +86,8 @@ def misreadings(old: Description, new: Description) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _walk(root: kinds.Type) -> Iterator[tuple[str, kinds.Type]]:
-    """Yields every part of a type once, with its place in it: `.lines[].sku`."""
+def parts_of(root: kinds.Type) -> Iterator[tuple[str, kinds.Type]]:
+    """Yields every part of a type once, with its place in it: `lines[].sku`."""
     seen: set[int] = set()
     waiting: list[tuple[str, kinds.Type]] = [("", root)]
     while waiting:
@@ -151,32 +105,24 @@ def _walk(root: kinds.Type) -> Iterator[tuple[str, kinds.Type]]:
                 inside = [(f"{place}[keys]", node.key_type), (f"{place}[]", node.value_type)]
             case _ if isinstance(node, _Array):
                 inside = [(f"{place}[]", node.item_type)]
-            case _ if isinstance(node, _Record):
+            case _ if isinstance(node, Record):
                 inside = [(f"{place}.{part.encode_name}", part.type) for part in node.fields]
             case _:
                 inside = []
         waiting += reversed(inside)
 
 
-def _class_of(node: _Record) -> Any:
-    # What is generic stands there with its arguments.
+def class_of(node: Record) -> Any:
+    """Returns the class of a record's type; what is generic stands there with its arguments."""
     return typing.get_origin(node.cls) or node.cls
-
-
-def _unset_with_default(node: kinds.StructType) -> str:
-    """Names a field that is left out where it is UNSET, and then read as something else."""
-    for part in msgspec.structs.fields(_class_of(node)):
-        if UnsetType in typing.get_args(part.type) and part.default is not UNSET:
-            return part.encode_name
-    return ""
 
 
 def _is_frozen(node: kinds.Type) -> bool:
     match node:
         case kinds.StructType():
-            return bool(_class_of(node).__struct_config__.frozen)
+            return bool(class_of(node).__struct_config__.frozen)
         case kinds.DataclassType():
-            made = getattr(_class_of(node), "__dataclass_params__", None)
+            made = getattr(class_of(node), "__dataclass_params__", None)
             return made is not None and bool(made.frozen)
         case kinds.NamedTupleType() | kinds.TupleType() | kinds.VarTupleType():
             return True
@@ -210,12 +156,12 @@ class _Describing:
                 return {"kind": "list", "items": self.type(node.item_type)}
             case kinds.SetType() | kinds.FrozenSetType():
                 return {"kind": "set", "items": self.type(node.item_type)}
-            case _ if isinstance(node, _Record):
+            case _ if isinstance(node, Record):
                 return {"kind": "record", "number": self.record(node)}
             case _:
                 return {"kind": _SCALARS[type(node)]}
 
-    def record(self, node: _Record) -> int:
+    def record(self, node: Record) -> int:
         if id(node) in self.numbers:
             return self.numbers[id(node)]
         number = self.numbers[id(node)] = len(self.records)
@@ -224,7 +170,7 @@ class _Describing:
         parts = list(node.fields)
         omits = False
         if isinstance(node, kinds.StructType):
-            config = _class_of(node).__struct_config__
+            config = class_of(node).__struct_config__
             omits = config.omit_defaults and not config.array_like
             described["form"] = "array" if config.array_like else "map"
             if node.tag is not None:
@@ -249,7 +195,7 @@ class _Describing:
         if part.default is NODEFAULT and part.default_factory is NODEFAULT:
             # A key that a TypedDict need not have, or a value that may be UNSET.
             described["written"] = "maybe"
-        elif omits:
+        elif omits and value is not None:
             described["written"] = "unless default"
         return described
 
@@ -350,7 +296,7 @@ class _Comparing:
             if name in readers:
                 yield from self.types(_inside(place, name), part["type"], readers[name]["type"])
             elif new.get("closed"):
-                yield f"{_inside(place, name)} was written and unknown fields are forbidden"
+                yield f"{_inside(place, name)} was written, and unknown fields are forbidden"
         for name, part in readers.items():
             yield from _when_absent(_inside(place, name), written.get(name), part)
 
@@ -363,14 +309,14 @@ class _Comparing:
                 yield f"{where} at the position from which {is_now['name']} would be read"
                 return
             yield from self.types(_inside(place, was["name"]), was["type"], is_now["type"])
-        for part in written[len(readers) :]:
-            if new.get("closed"):
-                yield f"{_inside(place, part['name'])} was written and further fields are forbidden"
+        for part in written[len(readers) :] if new.get("closed") else ():
+            yield f"{_inside(place, part['name'])} was written, and further fields are forbidden"
         for part in readers[len(written) :]:
             yield from _when_absent(_inside(place, part["name"]), None, part)
 
     def in_words(self, described: dict[str, Any]) -> str:
-        return " | ".join(_MORE_WORDS.get(m["kind"], m["kind"]) for m in _members(described))
+        words = [_MORE_WORDS.get(m["kind"], m["kind"]) for m in _members(described)]
+        return " | ".join(sorted(words, key=lambda word: word == "None"))
 
 
 _MORE_WORDS = {"record": "a record", "enum of str": "an enum", "enum of int": "an enum of numbers"}

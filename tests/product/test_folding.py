@@ -284,10 +284,13 @@ def test_functions_of_a_state_that_is_not_declared_are_no_transformation(tmp_pat
     )
 
 
-def test_a_faulty_state_does_not_make_its_functions_transformations(tmp_path: Path) -> None:
-    found = fault(tmp_path, FOLD + "def fact(key, window, state): ...\n", "state: {kye: sku}")
+@pytest.mark.parametrize(("said", "field"), [("{kye: sku}", "kye"), ("{key: 7}", "key")])
+def test_a_faulty_state_does_not_make_its_functions_transformations(
+    tmp_path: Path, said: str, field: str
+) -> None:
+    found = fault(tmp_path, FOLD + "def fact(key, window, state): ...\n", f"state: {said}")
 
-    assert found.field == "data_product.state.kye"
+    assert found.field == f"data_product.state.{field}"
 
 
 def test_a_faulty_declaration_does_not_make_them_transformations(tmp_path: Path) -> None:
