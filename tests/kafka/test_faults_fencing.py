@@ -14,6 +14,7 @@ from tests.kafka.harness.scene import scene
 pytestmark = pytest.mark.kafka
 
 FENCED = 5
+UNHURRIED = {"busiest": 0.5, "calmest": 0.5}
 
 
 def test_of_two_processes_with_one_slot_number_one_gives_way_and_the_other_goes_on(
@@ -49,13 +50,14 @@ def test_of_two_processes_with_one_slot_number_one_gives_way_and_the_other_goes_
 def test_a_batch_that_outlasts_its_transaction_is_read_again_in_smaller_ones(
     stack: Stack, tmp_path: Path, seed: int
 ) -> None:
-    with scene(stack, tmp_path, seed) as torture:
+    with scene(stack, tmp_path, seed, partitions=1) as torture:
         goods = torture.feed.goods
         torture.sibling("seconds").write_text("0.5")
-        # All of it is one batch, of which the slow ones take five seconds.
+        # The first record opens a transaction. What is there besides is one batch, of which the
+        # slow ones take five seconds, and meets it open: it is not committed before half a second.
         torture.feed.send(*(goods.next("good") for _ in range(80)))
         torture.feed.send(*(goods.next("slow") for _ in range(10)))
-        slot = torture.slot(0, kafka={"transaction.timeout.ms": 1_500})
+        slot = torture.slot(0, kafka={"transaction.timeout.ms": 1_500}, pace=UNHURRIED)
         slot.start()
 
         torture.settle(within=90)

@@ -17,13 +17,16 @@ pytestmark = pytest.mark.kafka
 
 # Longer than any freeze here.
 FOREVER = {"busiest": 600.0, "calmest": 600.0}
+# Enough for three batches: when a record of the third is at the gate, no commit has been started
+# whose offsets would hold up the successor until the transaction times out.
+UNHURRIED = {"busiest": 1.0, "calmest": 1.0}
 
 
 def test_a_thawed_worker_that_commits_before_it_hears_of_its_loss_is_refused(
     stack: Stack, tmp_path: Path, seed: int
 ) -> None:
     with scene(stack, tmp_path, seed) as torture:
-        frozen, successor = torture.slot(0), torture.slot(1)
+        frozen, successor = torture.slot(0, pace=UNHURRIED), torture.slot(1)
         _read_some(torture, frozen)
         torture.feed.send(*_some(torture), torture.feed.goods.next("gate"), *_some(torture))
         eventually(torture.sibling("at-the-gate").exists, within=20, what="a record at the gate")
