@@ -29,6 +29,7 @@ class InputTime:
 
     def __init__(self, field: str) -> None:
         self._field = field
+        self._shapes: dict[type, Shape] = {}
         self._noted: int | None = None
 
     def noting(self, decode: Decode) -> Decode:
@@ -56,7 +57,10 @@ class InputTime:
 
     def _read(self, record: Any) -> int | None:
         try:
-            return _milliseconds(Shape(record.__class__).read(record, self._field))
+            shape = self._shapes.get(record.__class__)
+            if shape is None:
+                shape = self._shapes[record.__class__] = Shape(record.__class__)
+            return _milliseconds(shape.read(record, self._field))
         except (AttributeError, CodeError, KeyError, OverflowError, TypeError, ValueError):
             return None
 
