@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import pytest
 from mesh_stream.kafka import topics
 from mesh_stream.kafka.client import admin
 from mesh_stream.local.stack import Stack
+from tests.cli.calling import Result, calling, environment, started
 from tests.kafka.declaring import settings_of, unique
 from tests.kafka.faulty_registry import Exchange, faulty_registry
 
@@ -65,56 +63,52 @@ def declare(products: Path) -> Declare:
     return declare
 
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(stack: Stack, products: Path) -> Run:
-    """Runs the command line as a user does."""
+def run(
+    stack: Stack,
+    products: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Run]:
+    """Calls a command; keywords are variables of its environment."""
+    with calling(capsys, monkeypatch, environment(stack, products)) as call:
 
-    def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "mesh_stream.cli", *arguments],
-            env={
-                **os.environ,
-                "MESH_PRODUCTS": str(products),
-                "MESH_BOOTSTRAP_SERVERS": stack.bootstrap_servers,
-                "MESH_REGISTRY_URL": stack.registry_url,
-                **env,
-            },
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        def run(*arguments: str, **env: str) -> Result:
+            with monkeypatch.context() as patched:
+                for name, value in env.items():
+                    patched.setenv(name, value)
+                return call(*arguments)
 
-    return run
+        yield run
 
 
-def document(result: subprocess.CompletedProcess[str]) -> Any:
-    return json.loads(result.stdout)
+def document(result: Result) -> Any:
+    return json.loads(result.out)
 
 
 def test_plan_and_apply_are_for_people(run: Run, declare: Declare) -> None:
     name = declare()
 
     planned = run("plan", "--create-inputs")
-    assert planned.returncode == 0
-    assert planned.stdout.splitlines()[0] == name
-    assert f"  + create output topic orders.{name}.v1: 2 partitions" in planned.stdout
-    assert "5 changes; `mesh-stream apply` makes them" in planned.stdout
+    assert planned.code == 0
+    assert planned.out.splitlines()[0] == name
+    assert f"  + create output topic orders.{name}.v1: 2 partitions" in planned.out
+    assert "5 changes; `mesh-stream apply` makes them" in planned.out
 
     applied = run("apply", "--create-inputs")
-    assert applied.returncode == 0
-    assert applied.stdout.splitlines()[-1] == f"5 changes made: {name} is provisioned as declared"
+    assert applied.code == 0
+    assert applied.out.splitlines()[-1] == f"5 changes made: {name} is provisioned as declared"
 
     again = run("apply")
-    assert again.returncode == 0
-    assert again.stdout == f"no changes: {name} is provisioned as declared\n"
+    assert again.code == 0
+    assert again.out == f"no changes: {name} is provisioned as declared\n"
 
     planned = run("plan")
-    assert planned.returncode == 0
-    assert planned.stdout == f"no changes: {name} is provisioned as declared\n"
+    assert planned.code == 0
+    assert planned.out == f"no changes: {name} is provisioned as declared\n"
 
 
 def test_plan_and_apply_are_for_scripts(run: Run, declare: Declare) -> None:
@@ -141,9 +135,9 @@ def test_a_raw_topic_that_is_missing_is_a_problem_that_says_how_to_go_on(
     for command in ("plan", "apply"):
         result = run(command)
 
-        assert result.returncode == 1
-        assert f"raw topic raw.{name} does not exist" in result.stdout + result.stderr
-        assert "--create-inputs" in result.stdout + result.stderr
+        assert result.code == 1
+        assert f"raw topic raw.{name} does not exist" in result.out + result.err
+        assert "--create-inputs" in result.out + result.err
 
     assert [problem["product"] for problem in document(run("plan", "--json"))["problems"]] == [name]
 
@@ -159,22 +153,22 @@ def test_products_are_chosen_by_name_and_domain(run: Run, declare: Declare) -> N
     assert planned(first) == {first}
     assert planned("--domain", "customers") == {second}
     unknown = run("plan", "orders-unknown")
-    assert unknown.returncode == 2
-    assert first in unknown.stderr
+    assert unknown.code == 2
+    assert first in unknown.err
 
 
 def test_an_incompatible_contract_is_a_problem_and_nothing_is_changed(
     run: Run, declare: Declare, stack: Stack
 ) -> None:
     name = declare()
-    assert run("apply", "--create-inputs").returncode == 0
+    assert run("apply", "--create-inputs").code == 0
     declare(name, fields=("order_id: string", "customer_id: string"), partitions=3)
 
     result = run("apply")
 
-    assert result.returncode == 1
-    assert "customer_id" in result.stderr
-    assert "version 2.0.0" in result.stderr
+    assert result.code == 1
+    assert "customer_id" in result.err
+    assert "version 2.0.0" in result.err
     found = topics.describe(admin(settings_of(stack)), [f"orders.{name}.v1"])
     assert found[f"orders.{name}.v1"].partitions == 2
 
@@ -189,8 +183,8 @@ def test_a_broken_declaration_is_told_before_any_platform_is_asked(
     for command in ("plan", "apply"):
         result = run(command, MESH_BOOTSTRAP_SERVERS="127.0.0.1:1")
 
-        assert result.returncode == 2
-        assert str(declaration) in result.stderr
+        assert result.code == 2
+        assert str(declaration) in result.err
 
 
 @pytest.mark.parametrize(
@@ -209,9 +203,9 @@ def test_the_exit_code_says_which_part_failed(
         for command in ("plan", "apply"):
             result = run(command, "--create-inputs", MESH_REGISTRY_URL=faulty.url)
 
-            assert result.returncode == code
-            assert result.stderr.startswith("error: ")
-            assert "Traceback" not in result.stderr
+            assert result.code == code
+            assert result.err.startswith("error: ")
+            assert "Traceback" not in result.err
 
 
 def test_what_was_done_before_a_failure_is_told_with_what_was_not(
@@ -231,17 +225,19 @@ def test_what_was_done_before_a_failure_is_told_with_what_was_not(
         result = run("apply", "--create-inputs", MESH_REGISTRY_URL=faulty.url)
         report = document(run("apply", "--create-inputs", "--json", MESH_REGISTRY_URL=faulty.url))
 
-    assert result.returncode == 3
-    assert f"{name}: create output topic orders.{name}.v1" in result.stdout
-    assert f"{name}: failed to set compatibility" in result.stderr
-    assert "503: not now" in result.stderr
-    assert f"{name}: not done: register the first schema" in result.stderr
+    assert result.code == 3
+    assert f"{name}: create output topic orders.{name}.v1" in result.out
+    assert f"{name}: failed to set compatibility" in result.err
+    assert "503: not now" in result.err
+    assert f"{name}: not done: register the first schema" in result.err
     assert [action["kind"] for action in report["failed"]] == ["set_compatibility"]
     assert "503" in report["failed"][0]["error"]
     assert [action["kind"] for action in report["skipped"]] == ["register_schema"]
 
 
-def test_no_credential_is_ever_printed(run: Run, declare: Declare, tmp_path: Path) -> None:
+def test_no_credential_is_ever_printed(
+    stack: Stack, products: Path, declare: Declare, tmp_path: Path
+) -> None:
     declare()
     config = tmp_path / "kafka.yaml"
     secrets = {"KAFKA_SECRET": CANARY, "MESH_REGISTRY_AUTH": f"mesh:{CANARY}"}
@@ -261,9 +257,11 @@ def test_no_credential_is_ever_printed(run: Run, declare: Declare, tmp_path: Pat
     for options, behaviour in combinations:
         config.write_text(options)
         with faulty_registry(behaviour) as faulty:
-            result = run(
-                "plan", MESH_REGISTRY_URL=faulty.url, MESH_KAFKA_CONFIG=str(config), **secrets
-            )
-        assert result.returncode in {2, 3, 4}
-        assert CANARY not in result.stdout + result.stderr
-        assert base64.b64encode(f"mesh:{CANARY}".encode()).decode() not in result.stderr
+            elsewhere = {"MESH_REGISTRY_URL": faulty.url, "MESH_KAFKA_CONFIG": str(config)}
+            env = environment(stack, products) | elsewhere | secrets
+            # As a process of its own: what the client library writes by itself is seen as well.
+            with started("plan", env=env) as planning:
+                out, err = planning.communicate(timeout=60)
+        assert planning.returncode in {2, 3, 4}
+        assert CANARY not in out + err
+        assert base64.b64encode(f"mesh:{CANARY}".encode()).decode() not in err
