@@ -9,10 +9,11 @@ grow; what it carried is treated as anybody's writing: read only as a bounded nu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 from mesh_stream.errors import PayloadError
 from mesh_stream.pipeline.headers import headers_of
-from mesh_stream.pipeline.record import Headers, Message, Rejected
+from mesh_stream.pipeline.record import NO_OFFSET, Headers, Message, Rejected
 from mesh_stream.product.product import Product
 
 ORIGIN = "__dlq.errors."
@@ -84,8 +85,15 @@ def dead_letter_headers(rejected: Rejected, *, provenance: Provenance, now: int)
 
 
 def dead_letter_id(message: Message) -> str:
-    """A dead letter's identity, the same however often the record is rejected at this place."""
-    return f"{message.topic()}-{message.partition()}-{message.offset()}"
+    """A dead letter's identity, the same however often the record is rejected at this place.
+
+    A window has no offset: it is told by its end and by its key, of which no more is said here.
+    """
+    place = f"{message.topic()}-{message.partition()}"
+    if message.offset() != NO_OFFSET:
+        return f"{place}-{message.offset()}"
+    _, end = message.timestamp()
+    return f"{place}-{end}-{sha256(message.key() or b'').hexdigest()[:16]}"
 
 
 def _number(headers: Headers, name: str, *, limit: int) -> int | None:

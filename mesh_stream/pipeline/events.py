@@ -26,6 +26,7 @@ from mesh_stream.pipeline.input_time import InputTime
 from mesh_stream.pipeline.record import Filtered, Message, Outcome
 from mesh_stream.pipeline.shape import Shape, is_record
 from mesh_stream.pipeline.stages import count_filtered
+from mesh_stream.pipeline.windows import FIRST, LAST
 from mesh_stream.product.product import State, Untimely
 
 LATE, EARLY, WATERMARK = Filtered("late"), Filtered("early"), Filtered("watermark")
@@ -108,8 +109,17 @@ def source_of(topic: str, partition: int) -> str:
 
 
 def text_of_key(value: object) -> bytes:
-    """A key's bytes: the UTF-8 of its text, as they stand on topics."""
-    return value.encode() if isinstance(value, str) else str(value).encode()
+    """A key's bytes: the UTF-8 of its text, as they stand on topics.
+
+    Raises:
+        ContractError: It has none.
+    """
+    try:
+        return value.encode() if isinstance(value, str) else str(value).encode()
+    except ValueError as error:
+        raise ContractError(
+            "the state's key cannot be written as Unicode text; expected one that can", rule="key"
+        ) from error
 
 
 def key_reader(state: State) -> Callable[[Any], Any]:
@@ -161,7 +171,7 @@ def _in_words(value: object) -> str:
 def event_reader(state: State) -> Callable[[Any], Any]:
     """Make the function that holds what a transformation returned against the fold's event type.
 
-    It raises `ContractError` where it is of another.
+    It raises `CodeError` where it is of another.
     """
     kind = state.event_type
     is_class = isinstance(kind, type) and (issubclass(kind, msgspec.Struct) or is_dataclass(kind))
@@ -171,7 +181,10 @@ def event_reader(state: State) -> Callable[[Any], Any]:
             return record
         try:
             return msgspec.convert(record, kind, from_attributes=is_record(record.__class__))
-        except (msgspec.ValidationError, TypeError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:
+            # Not only what msgspec finds: a property that is read may raise anything.
             raise CodeError(
                 f"the transformation returned what is no {_name(kind)}, which the fold takes",
                 rule="transformation",
@@ -200,30 +213,44 @@ class Timing:
 
     def __init__(self, state: State, time: InputTime | None) -> None:
         self.matters = state.window is not None or state.ttl is not None
-        self._at = arrival if time is None else time.at
+        self._time = time
         self._ahead = state.ahead
         self._early = state.early
 
     def admit(self, message: Message, outcome: Outcome) -> int | None:
         """An event's time in milliseconds; None where it comes too early and was counted so.
 
+        Where time does not matter, -1 where nothing says.
+
         Raises:
             ContractError: It comes too early, or at no known time.
         """
-        at = self._at(message)
-        written = arrival(message)
-        if at < 0 and written < 0:
+        at = arrival(message) if self._time is None else self._time.at(message)
+        if not self.matters:
+            return at
+        if self._time is not None and not self._time.is_said:
             raise ContractError(
-                "neither an event time nor a timestamp; expected one: the product has windows",
+                f"field {self._time.field}: found no moment; expected one: it says which window "
+                f"the event is for",
                 rule="event_time",
             )
-        if at <= written + self._ahead:
-            return at
-        if self._early is Untimely.DROP:
-            count_filtered(outcome, EARLY)
-            return None
-        raise ContractError(
-            f"the event time lies {(at - written) / 1000:.0f} s ahead of the time the record was "
-            f"written; expected at most {self._ahead / 1000:.0f} s (`state.ahead`)",
-            rule="early",
-        )
+        written = arrival(message)
+        if written < 0:
+            raise ContractError(
+                "found a record without a timestamp; expected one: event times are held against it",
+                rule="event_time",
+            )
+        if at > written + self._ahead:
+            if self._early is Untimely.DROP:
+                count_filtered(outcome, EARLY)
+                return None
+            raise ContractError(
+                f"the event time lies {(at - written) / 1000:.0f} s ahead of the time the record "
+                f"was written; expected at most {self._ahead / 1000:.0f} s (`state.ahead`)",
+                rule="early",
+            )
+        if not FIRST <= at <= LAST:
+            raise ContractError(
+                "the event time lies outside the years 1 to 9999", rule="event_time"
+            )
+        return at

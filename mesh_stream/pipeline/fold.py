@@ -1,6 +1,7 @@
 """Where a product remembers: an event changes the state of its key, and the state becomes a fact.
 
     fold       the product's function: state and event into a state     CodeError
+    write      the state, as the bytes that it is kept as               CodeError
     fact       the product's function, where the state is no fact       CodeError
     quality, encode                                                     as for every fact
 
@@ -13,7 +14,7 @@ The rules of time are those of `windows.py`. No Kafka and no clock: time is the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -21,12 +22,12 @@ import msgspec
 
 from mesh_stream.errors import ContractError, PlatformError, RecordError
 from mesh_stream.pipeline.events import LATE, Arrival, key_from_text
-from mesh_stream.pipeline.record import Fact, Headers, Outcome, Rejected
-from mesh_stream.pipeline.shard import STATE, WINDOW, Shard
+from mesh_stream.pipeline.record import NO_OFFSET, Fact, Headers, Outcome, Rejected
+from mesh_stream.pipeline.shard import STATE, WINDOW, Shard, Written
 from mesh_stream.pipeline.stages import StagesByType, count_filtered, count_tolerated, enforce
 from mesh_stream.pipeline.transform import code_error
 from mesh_stream.pipeline.windows import NEVER, ordered, starts, unordered, window
-from mesh_stream.product.product import Emit, Hopping, Product, Session, Untimely
+from mesh_stream.product.product import Emit, Hopping, Product, Rule, Session, Untimely
 
 _json = msgspec.json.Encoder()
 
@@ -55,7 +56,7 @@ class Moment:
         return self._partition
 
     def offset(self) -> int:  # noqa: D102
-        return -1
+        return NO_OFFSET
 
     def key(self) -> bytes:  # noqa: D102
         return self._key
@@ -94,8 +95,9 @@ class Fold:
         self._merge = (
             None if state.merge is None else _guarded(state.merge.call, state.merge.origin)
         )
-        # Adds one event; returns whether it came in time.
-        self.add: Callable[[Shard, Arrival, Outcome], bool]
+        # Adds one event and the rules that its facts break all the same; returns whether it came
+        # in time. Where it raises, nothing has happened.
+        self.add: Callable[[Shard, Arrival, list[Rule]], bool]
         if isinstance(state.window, Hopping):
             self.add = self._add_to_windows
         elif isinstance(state.window, Session):
@@ -105,14 +107,16 @@ class Fold:
         else:
             self.add = self._add_for_ever
 
-    def count(self, in_time: bool, outcome: Outcome) -> None:
-        """Count an input record whose events were added.
+    def count(self, in_time: bool, tolerated: Sequence[Rule], outcome: Outcome) -> None:
+        """Count an input record whose events were added, and the rules that were tolerated.
 
         Raises:
             ContractError: It was late, and late ones are to be dead letters.
         """
         if in_time:
             outcome.sources += 1
+            if tolerated:
+                count_tolerated(outcome, tolerated)
         elif self.state.late is Untimely.DROP:
             count_filtered(outcome, LATE)
         else:
@@ -123,51 +127,41 @@ class Fold:
 
     # One event
 
-    def _add_for_ever(
-        self,
-        shard: Shard,
-        arrival: Arrival,
-        outcome: Outcome,
-    ) -> bool:
+    def _add_for_ever(self, shard: Shard, arrival: Arrival, tolerated: list[Rule]) -> bool:
         entry = STATE + arrival.text
         before = shard.get(entry)
         state = self._fold(before, arrival.event)
-        if state is not before:
-            if state is not None:
-                shard.publish(entry, self._fact(None, state, arrival, outcome))
-            shard.put(entry, state)
+        if state is None:
+            if before is not None:
+                shard.put(entry, None)
+        elif state is not before or not shard.holds(entry, state):
+            written = shard.codec.written(state)
+            shard.publish(entry, self._fact(None, written.entry, arrival, tolerated))
+            shard.put(entry, written)
         return True
 
-    def _add_for_a_while(
-        self,
-        shard: Shard,
-        arrival: Arrival,
-        outcome: Outcome,
-    ) -> bool:
+    def _add_for_a_while(self, shard: Shard, arrival: Arrival, tolerated: list[Rule]) -> bool:
         assert self.state.ttl is not None
         entry, at = STATE + arrival.text, arrival.at
         last, before = shard.get(entry) or (NEVER, None)
         state = self._fold(before, arrival.event)
-        if state is not None and state is not before:
-            shard.publish(entry, self._fact(None, state, arrival, outcome))
-        if state is not None:
-            shard.put(entry, (max(last, at), state))
-            if before is None:
-                shard.look_at(entry, at + self.state.ttl)
-        elif before is not None:
-            shard.put(entry, None)
+        if state is None:
+            if before is not None:
+                shard.put(entry, None)
+            return True
+        written = shard.codec.written((max(last, at), state))
+        if state is not before or not shard.holds(entry, (last, state)):
+            shard.publish(entry, self._fact(None, written.entry[1], arrival, tolerated))
+        shard.put(entry, written)
+        if before is None:
+            shard.look_at(entry, at + self.state.ttl)
         return True
 
-    def _add_to_windows(
-        self,
-        shard: Shard,
-        arrival: Arrival,
-        outcome: Outcome,
-    ) -> bool:
+    def _add_to_windows(self, shard: Shard, arrival: Arrival, tolerated: list[Rule]) -> bool:
         shape = self.state.window
         assert isinstance(shape, Hopping)
         closed = max(arrival.highest, shard.watermark.value) - self.state.grace - shape.size
-        changes = []
+        changes: list[tuple[bytes, Written | None, Fact | None]] = []
         in_time = False
         for start in starts(arrival.at, shape):
             if start <= closed:
@@ -176,24 +170,22 @@ class Fold:
             entry = WINDOW + ordered(start) + arrival.text
             before = shard.get(entry)
             state = self._fold(before, arrival.event)
-            if state is before:
-                continue
-            fact = None
-            if self._on_change and state is not None:
-                fact = self._fact((start, start + shape.size), state, arrival, outcome)
-            changes.append((entry, state, fact))
-        for entry, state, fact in changes:
+            if state is None:
+                if before is not None:
+                    changes.append((entry, None, None))
+            elif state is not before or not shard.holds(entry, state):
+                written, fact = shard.codec.written(state), None
+                if self._on_change:
+                    span = (start, start + shape.size)
+                    fact = self._fact(span, written.entry, arrival, tolerated)
+                changes.append((entry, written, fact))
+        for entry, kept, fact in changes:
             if fact is not None:
                 shard.publish(entry, fact)
-            shard.put(entry, state)
+            shard.put(entry, kept)
         return in_time
 
-    def _add_to_session(
-        self,
-        shard: Shard,
-        arrival: Arrival,
-        outcome: Outcome,
-    ) -> bool:
+    def _add_to_session(self, shard: Shard, arrival: Arrival, tolerated: list[Rule]) -> bool:
         shape = self.state.window
         assert isinstance(shape, Session)
         assert self._merge is not None
@@ -203,21 +195,31 @@ class Fold:
         entry = STATE + arrival.text
         sessions = shard.get(entry) or ()
         joined = [one for one in sessions if one[0] - shape.gap < at < one[1] + shape.gap]
-        others = [one for one in sessions if one not in joined]
+        others = [one for one in sessions if not one[0] - shape.gap < at < one[1] + shape.gap]
         before = reduce(self._merge, (one[2] for one in joined)) if joined else None
         state = self._fold(before, arrival.event)
-        if state is not None:
-            start = min(at, *(one[0] for one in joined)) if joined else at
-            end = max(at, *(one[1] for one in joined)) if joined else at
-            if self._on_change:
-                fact = self._fact((start, end), state, arrival, outcome)
-                shard.publish(entry + ordered(start), fact)
-            others.append((start, end, state))
-            others.sort(key=_start)
-            if not joined:
-                shard.look_at(entry, at + shape.gap + self.state.grace)
-        if joined or state is not None:
-            shard.put(entry, tuple(others) or None)
+        if state is None:
+            if joined:
+                shard.put(entry, shard.codec.written(tuple(others)) if others else None)
+            return True
+        start = min([at, *(one[0] for one in joined)])
+        end = max([at, *(one[1] for one in joined)])
+        is_same = len(joined) == 1 and (start, end) == joined[0][:2] and state is before
+        if is_same and shard.holds(entry, sessions):
+            return True
+        place = sum(one[0] < start for one in others)
+        written = shard.codec.written((*others[:place], (start, end, state), *others[place:]))
+        fact = None
+        if self._on_change:
+            fact = self._fact((start, end), written.entry[place][2], arrival, tolerated)
+        shard.put(entry, written)
+        for one in joined:
+            # It begins elsewhere now, or has become part of another.
+            shard.withdraw(entry + ordered(one[0]))
+        if fact is not None:
+            shard.publish(entry + ordered(start), fact)
+        if not joined:
+            shard.look_at(entry, at + shape.gap + self.state.grace)
         return True
 
     def _fact(
@@ -225,7 +227,7 @@ class Fold:
         span: tuple[int, int] | None,
         state: Any,
         cause: Arrival | Moment,
-        outcome: Outcome,
+        tolerated: list[Rule],
     ) -> Fact:
         """The fact that a state is, or is made of, judged and encoded.
 
@@ -233,7 +235,7 @@ class Fold:
             span: Its window, in milliseconds since the epoch.
             state: The state.
             cause: The event that made it, or the moment; whose key and time the fact has.
-            outcome: Receives the broken rules that are tolerated.
+            tolerated: Receives the rules that it breaks and is published all the same.
         """
         record = state
         if self._make is not None:
@@ -245,7 +247,7 @@ class Fold:
             enforce(broken, cause)
         fact = encode(record, cause)
         if broken is not None:
-            count_tolerated(outcome, broken)
+            tolerated += broken
         return fact
 
     # What time closes
@@ -311,7 +313,7 @@ class Fold:
             self._emit(partition, entry[1:], (start, end), state, outcome)
             outcome.closed += 1
         if len(opened) < len(sessions):
-            shard.put(entry, tuple(opened) or None)
+            shard.put(entry, shard.codec.written(tuple(opened)) if opened else None)
         if opened:
             shard.look_at(entry, min(end for _, end, _ in opened) + patience)
 
@@ -322,12 +324,22 @@ class Fold:
         if self._on_change:
             return
         topic = self._product.changelog_topic
+        tolerated: list[Rule] = []
         try:
             closing = Moment(key, span[1], topic, partition)
-            outcome.facts.append(self._fact(span, state, closing, outcome))
+            outcome.facts.append(self._fact(span, state, closing, tolerated))
         except RecordError as error:
-            letter = Moment(key, span[1], topic, partition, _json.encode(state))
+            letter = Moment(key, span[1], topic, partition, _as_json(state))
             outcome.unfit.append(Rejected(letter, error.fault_class, error.rule, error.reason))
+        count_tolerated(outcome, tolerated)
+
+
+def _as_json(state: Any) -> bytes:
+    """A state for people to read; as the bytes it is kept as, where JSON has no way to say it."""
+    try:
+        return _json.encode(state)
+    except (TypeError, ValueError, OverflowError):
+        return msgspec.msgpack.encode(state)
 
 
 def _window(start: int, end: int) -> Any:
@@ -337,10 +349,6 @@ def _window(start: int, end: int) -> Any:
         raise ContractError(
             "the window lies outside the years 1 to 9999", rule="event_time"
         ) from error
-
-
-def _start(session: tuple[int, int, Any]) -> int:
-    return session[0]
 
 
 def _guarded(function: Callable[..., Any], origin: str) -> Callable[..., Any]:

@@ -28,7 +28,7 @@ class InputTime:
     """
 
     def __init__(self, field: str) -> None:
-        self._field = field
+        self.field = field
         self._shapes: dict[type, Shape] = {}
         self._noted: int | None = None
 
@@ -51,6 +51,11 @@ class InputTime:
 
         return stamping
 
+    @property
+    def is_said(self) -> bool:
+        """Whether the record on its way says itself when it happened."""
+        return self._noted is not None
+
     def at(self, message: Message) -> int:
         """When the record on its way happened, in milliseconds; -1 where nothing says."""
         return arrival(message) if self._noted is None else self._noted
@@ -60,7 +65,7 @@ class InputTime:
             shape = self._shapes.get(record.__class__)
             if shape is None:
                 shape = self._shapes[record.__class__] = Shape(record.__class__)
-            return _milliseconds(shape.read(record, self._field))
+            return _milliseconds(shape.read(record, self.field))
         except (AttributeError, CodeError, KeyError, OverflowError, TypeError, ValueError):
             return None
 

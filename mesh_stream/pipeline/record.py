@@ -17,6 +17,10 @@ Headers = list[tuple[str, bytes | None]]
 """Record headers in order, duplicates kept."""
 
 
+NO_OFFSET = -1
+"""Of what stands for a record and is none: a window that closes."""
+
+
 class Message(Protocol):
     """An input record as the client library hands it over: the seam between Kafka and the path.
 

@@ -6,8 +6,10 @@
     store       all committed states, as bytes
 
 A look-up goes down in that order. Invariants: the store and the cache hold nothing that is not
-committed; dropping what lies above them is all that an abort takes. States are never changed in
-place: one whose type could be is kept as bytes above the store, too, and decoded for every event.
+committed; dropping what lies above them is all that an abort takes. What a look-up gives is always
+what the bytes say, so that an event comes to the same whether a commit, a restart or nothing lies
+between it and the one before. States are never changed in place: one whose type could be is kept as
+bytes above the store, too, and decoded for every event.
 
 Keys of entries begin with one byte that says what they are:
 
@@ -26,7 +28,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from mesh_stream.errors import HaltError
+from mesh_stream.errors import CodeError
 from mesh_stream.pipeline.record import Fact
 from mesh_stream.pipeline.watermark import Progress, Watermark
 from mesh_stream.pipeline.windows import ordered
@@ -73,6 +75,20 @@ class Meta(msgspec.Struct, frozen=True):
     progress: Progress
 
 
+class Written(msgspec.Struct, frozen=True, gc=False):
+    """An entry as it is kept; made for every event, so of the cheapest type there is.
+
+    Attributes:
+        encoded: Its bytes.
+        entry: What they say.
+        held: What is kept in memory: the entry, or its bytes where it could be changed.
+    """
+
+    encoded: bytes
+    entry: Any
+    held: Any
+
+
 class Codec:
     """States as objects and as bytes.
 
@@ -88,22 +104,24 @@ class Codec:
         self.mutable = mutable
         self._origin = origin
 
-    def written(self, entry: Any) -> bytes:
+    def written(self, entry: Any) -> Written:
         """An entry as bytes that are known to be readable.
 
         Raises:
-            HaltError: They are not: a state holds what its type does not say.
+            CodeError: They are not: a state holds what its type does not say.
         """
         try:
             encoded = self.encode(entry)
-            self.decode(encoded)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise HaltError(
-                f"{self._origin} made a state that does not fit its own type and could not be read "
-                f"again; mend the function, then start the product again",
+            read = self.decode(encoded)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise CodeError(
+                f"{self._origin} made a state that does not fit its own type: it could not be "
+                f"written and read again ({type(error).__name__})",
                 rule="state",
             ) from error
-        return encoded
+        return Written(encoded, read, encoded if self.mutable else read)
 
 
 class _Cache:
@@ -136,7 +154,7 @@ class _Cache:
 class _Frozen:
     """The changes of the transaction that is being committed."""
 
-    changes: dict[bytes, Any]
+    changes: dict[bytes, Written | None]
     entries: dict[bytes, bytes | None]
     meta: Meta | None
 
@@ -175,14 +193,14 @@ class Shard:
         type_entry: tuple[bytes, bytes],
     ) -> None:
         self.store = store
-        self._codec = codec
+        self.codec = codec
         self._cache = _Cache(cached)
         self._absent: set[bytes] = set()
         self._type_entry = type_entry
         self._typed = store.get(type_entry[0]) is not None
         self.facts: dict[bytes, Fact] = {}
         """Entry key -> the newest fact that it is the source of."""
-        self._changes: dict[bytes, Any] = {}
+        self._changes: dict[bytes, Written | None] = {}
         self._dues: dict[bytes, bytes | None] = {}
         self._frozen: _Frozen | None = None
         self._undo: list[tuple[dict[bytes, Any], bytes, Any]] | None = None
@@ -209,23 +227,28 @@ class Shard:
 
     def get(self, key: bytes) -> Any:
         """The state under a key as of now, or None."""
-        found = self._changes.get(key, _MISSING)
-        if found is _MISSING and self._frozen is not None:
-            found = self._frozen.changes.get(key, _MISSING)
-        if found is _MISSING:
-            found = self._cache.get(key)
-            if found is None:
-                if key in self._absent:
-                    return None
-                found = self._load(key, self.store.get(key))
-        if found is not None and self._codec.mutable:
-            return self._codec.decode(found)
+        held = self._held(key)
+        return self.codec.decode(held) if held is not None and self.codec.mutable else held
+
+    def holds(self, key: bytes, entry: Any) -> bool:
+        """Whether what `get` gave is still what it was, where it could have been changed."""
+        return not self.codec.mutable or self.codec.encode(entry) == self._held(key)
+
+    def _held(self, key: bytes) -> Any:
+        change: Any = self._changes.get(key, _MISSING)
+        if change is _MISSING and self._frozen is not None:
+            change = self._frozen.changes.get(key, _MISSING)
+        if change is not _MISSING:
+            return None if change is None else change.held
+        found = self._cache.get(key)
+        if found is None and key not in self._absent:
+            found = self._load(key, self.store.get(key))
         return found
 
     def _load(self, key: bytes, value: bytes | None) -> Any:
         if value is None:
             return None
-        found = value if self._codec.mutable else self._codec.decode(value)
+        found = value if self.codec.mutable else self.codec.decode(value)
         self._cache.put(key, found)
         return found
 
@@ -242,12 +265,10 @@ class Shard:
             if self._load(key, value) is None:
                 self._absent.add(key)
 
-    def put(self, key: bytes, entry: Any) -> None:
-        """Change the state under a key; None forgets it."""
+    def put(self, key: bytes, entry: Written | None) -> None:
+        """Change the state under a key to what the codec wrote; None forgets it."""
         if self._undo is not None:
             self._undo.append((self._changes, key, self._changes.get(key, _MISSING)))
-        if entry is not None and self._codec.mutable:
-            entry = self._codec.written(entry)
         self._changes[key] = entry
 
     def publish(self, key: bytes, fact: Fact) -> None:
@@ -255,6 +276,13 @@ class Shard:
         if self._undo is not None:
             self._undo.append((self.facts, key, self.facts.get(key, _MISSING)))
         self.facts[key] = fact
+
+    def withdraw(self, key: bytes) -> None:
+        """Publish nothing for a key: what it is of has become part of something else."""
+        if key in self.facts:
+            if self._undo is not None:
+                self._undo.append((self.facts, key, self.facts[key]))
+            del self.facts[key]
 
     # Several changes that are one
 
@@ -311,15 +339,10 @@ class Shard:
         Args:
             offset: The next offset of the input partition; None where it has not moved.
             input_id: The input topic's id.
-
-        Raises:
-            HaltError: A state does not fit its type.
         """
         assert self._frozen is None
-        codec = self._codec
-        entries: dict[bytes, bytes | None] = {
-            key: entry if entry is None or codec.mutable else codec.written(entry)
-            for key, entry in self._changes.items()
+        entries = {
+            key: None if entry is None else entry.encoded for key, entry in self._changes.items()
         }
         if offset is None and self._meta is not None:
             offset = self._meta.offset
@@ -351,10 +374,10 @@ class Shard:
             if entry is None:
                 self._cache.forget(key)
             else:
-                self._cache.put(key, entry)
+                self._cache.put(key, entry.held)
         self._absent.clear()
         self._base = frozen.meta
-        self._typed = True
+        self._typed = self._typed or self._type_entry[0] in frozen.entries
         self.unseen = True
 
     def rollback(self) -> None:

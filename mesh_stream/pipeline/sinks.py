@@ -31,7 +31,7 @@ from mesh_stream.pipeline.record import Fact, Message, Outcome
 from mesh_stream.pipeline.shard import STATE, Shard
 from mesh_stream.pipeline.stages import count_filtered
 from mesh_stream.pipeline.windows import NEVER
-from mesh_stream.product.product import Hopping, State
+from mesh_stream.product.product import Hopping, Rule, State
 
 
 class Direct:
@@ -67,14 +67,13 @@ class Direct:
 
     def take_several(self, events: list[Any], message: Message, outcome: Outcome) -> None:
         """Add the events of one record: all of them, or none."""
-        shard, at = self._shard, 0
+        shard = self._shard
         highest = shard.watermark.highest.get(self._source, NEVER)
-        if self._timing.matters:
-            admitted = self._timing.admit(message, outcome)
-            if admitted is None:
-                return
-            at = admitted
+        at = self._timing.admit(message, outcome)
+        if at is None:
+            return
         in_time = False
+        tolerated: list[Rule] = []
         if len(events) > 1:
             shard.begin_unit()
         try:
@@ -82,12 +81,12 @@ class Direct:
                 event = self._event(record)
                 key = self._key_of(event, message)
                 arrival = Arrival(event, at, highest, key, message)
-                in_time |= self._fold.add(shard, arrival, outcome)
+                in_time |= self._fold.add(shard, arrival, tolerated)
         except BaseException:
             shard.undo_unit()
             raise
         shard.end_unit()
-        self._fold.count(in_time, outcome)
+        self._fold.count(in_time, tolerated, outcome)
         if self._timing.matters and at > highest:
             shard.watermark.reached(self._source, at)
 
@@ -138,7 +137,8 @@ class Repartitioned:
             raise ContractError("no key; expected the state's", rule="key")
         fold = self._fold
         arrival = Arrival(arrived.event, arrived.at, arrived.highest, key, message)
-        fold.count(fold.add(shard, arrival, outcome), outcome)
+        tolerated: list[Rule] = []
+        fold.count(fold.add(shard, arrival, tolerated), tolerated, outcome)
         if self._timed:
             shard.watermark.reached(arrived.source, arrived.at)
 
@@ -187,12 +187,9 @@ class Forward:
 
     def take_several(self, events: list[Any], message: Message, outcome: Outcome) -> None:
         """Send the events of one record on: all of them, or none."""
-        at = 0
-        if self._timing.matters:
-            admitted = self._timing.admit(message, outcome)
-            if admitted is None:
-                return
-            at = admitted
+        at = self._timing.admit(message, outcome)
+        if at is None:
+            return
         source = self._source
         highest = self.highest.get(source, NEVER)
         offset = message.offset()
@@ -202,7 +199,9 @@ class Forward:
             key = text_of_key(self._key(event))
             try:
                 value = self._encode(self._type(at, source, offset, highest, event))
-            except (TypeError, ValueError, OverflowError) as error:
+            except MemoryError:
+                raise
+            except Exception as error:
                 raise CodeError(
                     "the transformation returned an event with a field that is not of its type",
                     rule="transformation",

@@ -28,6 +28,9 @@ from mesh_stream.product.product import Hopping
 NEVER = -(1 << 62)
 """Before every event: a source that has brought none."""
 
+FIRST, LAST = -62_135_596_800_000, 253_402_300_799_999
+"""The first and the last moment that a `datetime` can be, in milliseconds."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BIAS = 1 << 63
 
