@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from mesh_stream.cli import COMMANDS
+from mesh_stream.cli import COMMANDS, outcome_of
 from mesh_stream.product.loader import load_product
 from mesh_stream.testing import ProductDriver
 
@@ -99,13 +99,12 @@ def test_every_command_that_is_named_exists() -> None:
     assert named <= set(COMMANDS)
 
 
-def test_every_command_that_exists_answers_help() -> None:
-    for name in COMMANDS:
-        done = subprocess.run(
-            [COMMAND, name, "--help"], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert "Usage: mesh-stream" in done.stdout
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_that_exists_answers_help(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outcome_of([name, "--help"]) == 0
+    assert f"Usage: mesh-stream {name}" in capsys.readouterr().out
 
 
 def test_the_make_targets_exist() -> None:
