@@ -7,9 +7,11 @@ path that the worker runs, and reads the facts back as a consumer would.
 from __future__ import annotations
 
 from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import pytest
 
 from mesh_stream.testing import ProductDriver
@@ -62,6 +64,39 @@ def test_a_dead_letter_keeps_the_event_as_it_came(orders: ProductDriver) -> None
     headers = dict(sent.rejected.headers)
     assert headers["source"] == b"till-3"
     assert headers["mesh.dlq.class"] == b"payload"
+
+
+def test_units_are_counted_over_all_lines_and_what_is_returned_with_them(
+    orders: ProductDriver,
+) -> None:
+    lines = [{"sku": "mug", "qty": qty, "unit_price": "5.00"} for qty in (2, 3, -1)]
+
+    orders.send(completed(items=lines))
+
+    assert orders.facts[0]["units"] == 4
+
+
+def test_a_consumer_of_version_1_0_and_one_of_this_read_each_other_s_facts(
+    orders: ProductDriver,
+) -> None:
+    now = orders.product.contract.schema
+    before = {**now, "fields": [part for part in now["fields"] if part["name"] != "units"]}
+    orders.send(completed())
+    fact = orders.facts[0]
+    rest = {name: value for name, value in fact.items() if name != "units"}
+
+    assert read(written(fact, now), now, before) == rest
+    assert read(written(rest, before), before, now) == {**rest, "units": 0}
+
+
+def written(fact: dict[str, Any], schema: Any) -> bytes:
+    value = BytesIO()
+    fastavro.schemaless_writer(value, schema, fact)
+    return value.getvalue()
+
+
+def read(value: bytes, written_with: Any, read_with: Any) -> Any:
+    return fastavro.schemaless_reader(BytesIO(value), written_with, read_with)
 
 
 @pytest.mark.parametrize("amount", ["0", "0.01", "999999.99", "1000000"])

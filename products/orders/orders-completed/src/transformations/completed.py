@@ -31,13 +31,15 @@ class OrderCompleted(msgspec.Struct, frozen=True, gc=False):
     customer_id: str | None
     total_amount: Decimal
     completed_at: datetime | None
+    units: int
 
 
 def complete(order: OrderEvent):
     """An order is completed once; what happens to it before and otherwise is no fact of ours."""
     if order.status != "completed":
         return filtered("not_completed")
-    total = Decimal(0)
+    total, units = Decimal(0), 0
     for item in order.items:
         total += item.qty * item.unit_price
-    return OrderCompleted(order.order_id, order.customer_id, total, order.occurred_at)
+        units += item.qty
+    return OrderCompleted(order.order_id, order.customer_id, total, order.occurred_at, units)
