@@ -13,6 +13,16 @@ Each file `tests/*.yaml` of a product is a list:
       given: {order_id: "17", status: completed}
       rejected: {class: contract, rule: order_id_match_regex}
 
+Where the product remembers, time may pass after the records, and more come `then`:
+
+    - name: an order after the grace is refused
+      given: {order_id: ord_1, completed_at: "2026-01-01T09:30:00Z"}
+      advance: "2026-01-01T10:15:00Z"
+      then: {order_id: ord_2, completed_at: "2026-01-01T09:59:00Z"}
+      facts:
+        - {hour_start: "2026-01-01T09:00:00Z", orders: 1}
+      rejected: {class: contract, rule: late}
+
 What an example says of its records is all that may become of them. Values are written as in JSON; a
 decimal of more than 15 digits is put in quotes, since YAML reads a number as a float.
 """
@@ -32,7 +42,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from mesh_stream.errors import DeclarationError, Fault, HaltError, PlatformError
 from mesh_stream.product.product import Action, Product, Rule
@@ -55,6 +65,18 @@ class ExpectedRejection(Declared):
 
 _json = msgspec.json.Encoder(decimal_format="number")
 
+
+def _moment(text: object) -> object:
+    try:
+        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise UnreadableError("a moment with its time zone, such as 2026-01-01T12:00:00Z")
+    return moment
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
 Counts = dict[str, Annotated[int, Field(ge=1)]]
 
 
@@ -85,6 +107,16 @@ class Example(Declared):
         description="Their timestamp, milliseconds since the epoch.",
         examples=[1767225600000],
     )
+    advance: Moment | None = Field(
+        default=None,
+        description="How far the event time of every input comes then, so that windows close.",
+        examples=["2026-01-01T12:00:00Z"],
+    )
+    then: Any = Field(
+        default=None,
+        description="The record, or a list of records, that come after `advance`.",
+        examples=[{"order_id": "ord_1"}],
+    )
     facts: tuple[dict[str, Any], ...] = Field(
         default=(), description="The facts, whole and in order.", examples=[[{"id": "ord_1"}]]
     )
@@ -114,7 +146,18 @@ class Example(Declared):
         if not self.model_fields_set & _EXPECTATIONS:
             expected = "at least one of facts, filtered, rejected, tolerated and halted"
             raise UnreadableError(expected, "an example without one proves nothing", found="none")
+        if "then" in self.model_fields_set and self.advance is None:
+            found = "then without advance"
+            raise UnreadableError("both: then comes after the time that advance says", found=found)
         return self
+
+    def steps(self) -> Iterator[datetime | list[Any]]:
+        """Yields records that are sent, and moments that time comes to, in order."""
+        yield self.given if isinstance(self.given, list) else [self.given]
+        if self.advance is not None:
+            yield self.advance
+        if "then" in self.model_fields_set:
+            yield self.then if isinstance(self.then, list) else [self.then]
 
 
 _EXPECTATIONS = {"facts", "filtered", "rejected", "tolerated", "halted"}
@@ -221,9 +264,27 @@ def _long_form(example: Any) -> Any:
 def _differences(product: Product, example: Example) -> Iterator[str]:
     driver = ProductDriver(product)
     halted: str | None = None
-    records = example.given if isinstance(example.given, list) else [example.given]
-    for record in records:
-        try:
+    try:
+        _play(driver, example)
+    except HaltError as halt:
+        halted = halt.rule
+    except (PlatformError, ValueError) as error:
+        yield f"{type(error).__name__}: {error}"
+        return
+    yield from differences(list(example.facts), driver.facts, "facts")
+    yield from _count_differences("filtered", example.filtered, driver.filtered)
+    yield from _rejection_differences(example.rejected, driver.rejected)
+    yield from _count_differences("tolerated", example.tolerated, driver.tolerated)
+    if halted != example.halted:
+        yield f"halted: expected {example.halted or 'not'}, found {halted or 'not'}"
+
+
+def _play(driver: ProductDriver, example: Example) -> None:
+    for step in example.steps():
+        if isinstance(step, datetime):
+            driver.advance(step)
+            continue
+        for record in step:
             driver.send(
                 record,
                 key=example.key,
@@ -231,18 +292,6 @@ def _differences(product: Product, example: Example) -> Iterator[str]:
                 topic=example.topic,
                 timestamp=example.timestamp,
             )
-        except HaltError as halt:
-            halted = halt.rule
-            break
-        except (PlatformError, ValueError) as error:
-            yield f"{type(error).__name__}: {error}"
-            return
-    yield from differences(list(example.facts), driver.facts, "facts")
-    yield from _count_differences("filtered", example.filtered, driver.filtered)
-    yield from _rejection_differences(example.rejected, driver.rejected)
-    yield from _count_differences("tolerated", example.tolerated, driver.tolerated)
-    if halted != example.halted:
-        yield f"halted: expected {example.halted or 'not'}, found {halted or 'not'}"
 
 
 def _count_differences(

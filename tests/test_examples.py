@@ -201,6 +201,59 @@ def test_an_input_whose_records_cannot_be_written_as_data_says_so(write: Write) 
     assert difference.startswith("ValueError: the input raw.orders declares no schema")
 
 
+# Time
+
+
+MESH = load_mesh(ROOT / "products")
+REMEMBERS = MESH.products["users-active"]
+NINE = """
+- name: an hour
+  given: {user_id: cust_1, occurred_at: "2026-03-01T09:30:00Z"}
+  advance: "2026-03-01T%sZ"
+  then: [{user_id: cust_1, occurred_at: "2026-03-01T09:10:00Z"}, null]
+  facts:
+    - user_id: cust_1
+      window_start: "2026-03-01T09:00:00Z"
+      window_end: "2026-03-01T10:00:00Z"
+      first_seen: "2026-03-01T09:30:00Z"
+      last_seen: "2026-03-01T09:30:00Z"
+      events: 1
+  filtered: {late: 1, tombstone: 1}
+"""
+
+
+def test_time_passes_between_what_is_given_and_what_comes_then(write: Write) -> None:
+    assert found(write(NINE % "11:00:00", made=REMEMBERS)) == []
+
+    assert [text.split(":")[0] for text in found(write(NINE % "10:59:59", made=REMEMBERS))] == [
+        "facts[1]",
+        "filtered.late",
+    ]
+
+
+def test_a_tombstone_may_come_then(write: Write) -> None:
+    text = """
+- name: x
+  given: {do: leave}
+  advance: "2026-03-01T09:00:00Z"
+  then: null
+  filtered: {anonymous: 1, tombstone: 1}
+"""
+    made = write(
+        text.replace("{do: leave}", '{occurred_at: "2026-03-01T09:00:00Z"}'), made=REMEMBERS
+    )
+
+    assert found(made) == []
+
+
+def test_time_does_not_pass_for_a_product_that_takes_no_notice(write: Write) -> None:
+    text = '- {name: x, given: {do: leave}, advance: "2026-03-01T09:00:00Z", filtered: left}'
+
+    assert found(write(text)) == [
+        "ValueError: orders-tested has no state, and takes no notice of time"
+    ]
+
+
 # Which rules are proven
 
 
@@ -260,6 +313,22 @@ def test_an_example_that_does_not_hold_proves_nothing(write: Write) -> None:
         (
             "- name: x\n  given: 1\n  facts: []\n  topic: raw.x",
             ":4: examples[0].topic: found 'raw.x'; expected one of raw.orders, raw.refunds",
+        ),
+        (
+            "- name: x\n  given: 1\n  facts: []\n  advance: 2026-03-01T09:00:00",
+            ":4: examples[0].advance: found '2026-03-01T09:00:00'; expected a moment with its",
+        ),
+        (
+            "- name: x\n  given: 1\n  facts: []\n  advance: noon",
+            "expected a moment with its time zone",
+        ),
+        (
+            "- name: x\n  given: 1\n  facts: []\n  advance: 7",
+            "expected a moment with its time zone",
+        ),
+        (
+            "- name: x\n  given: 1\n  facts: []\n  then: 1",
+            ":1: examples[0]: found then without advance; expected both",
         ),
         ("- {name: x, given: &a 1, facts: []}", ":1:"),
         ("- name: x\n  name: y", ":2:"),
@@ -332,9 +401,7 @@ def test_json_does_not_mean(written: Any, value: Any) -> None:
 # The products of this repository
 
 
-@pytest.mark.parametrize(
-    "made", load_mesh(ROOT / "products").products.values(), ids=lambda made: str(made.name)
-)
+@pytest.mark.parametrize("made", MESH.products.values(), ids=lambda made: str(made.name))
 def test_every_example_of_every_product_holds_and_every_rule_is_proven(made: Product) -> None:
     examined = examine(made)
 

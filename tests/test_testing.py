@@ -316,3 +316,35 @@ def test_a_message_in_memory_is_one_for_the_path() -> None:
 
     assert outcome.facts[0].key == b"k"
     assert outcome.facts[0].event_time == -1
+
+
+# Time
+
+
+@pytest.fixture
+def hours() -> ProductDriver:
+    return ProductDriver.load(ROOT / "products" / "users" / "users-active")
+
+
+@pytest.mark.parametrize(
+    "said", ["2026-03-01T09:00:00Z", "2026-03-01T10:00:00+01:00", "2025-12-31T23:59:59Z"]
+)
+def test_a_record_is_not_written_before_it_happened(hours: ProductDriver, said: str) -> None:
+    hours.send({"user_id": "cust_1", "occurred_at": said})
+
+    assert [fact["events"] for fact in hours.facts] == [1], hours
+
+
+def test_unless_the_test_says_when_it_was_written(hours: ProductDriver) -> None:
+    sent = hours.send({"user_id": "cust_1", "occurred_at": "2026-03-01T09:00:00Z"}, timestamp=START)
+
+    assert sent.rejected is not None
+    assert sent.rejected.rule == "early"
+
+
+@pytest.mark.parametrize("said", ["noon", "2026-03-01T09:00:00", None, True])
+def test_what_is_no_time_is_written_when_the_driver_says(hours: ProductDriver, said: Any) -> None:
+    sent = hours.send({"user_id": "cust_1", "occurred_at": said})
+
+    assert sent.rejected is not None
+    assert sent.rejected.message.timestamp() == (1, START)

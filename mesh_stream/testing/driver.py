@@ -28,7 +28,7 @@ from mesh_stream.testing.memory import (
     in_memory,
     partition_of,
 )
-from mesh_stream.testing.writing import SentHeaders, Writer, headers_of, key_of
+from mesh_stream.testing.writing import SentHeaders, Writer, happened, headers_of, key_of
 
 START = 1_767_225_600_000
 """Timestamp of a driver's first record: 2026-01-01T00:00:00Z, in milliseconds since the epoch."""
@@ -158,7 +158,8 @@ class ProductDriver:
             key: The record key; where it is left out, the field that the input declares as its key.
             headers: The record's headers.
             topic: The input; the product's first where it is left out.
-            timestamp: Milliseconds since the epoch; -1 for a record without one.
+            timestamp: Milliseconds since the epoch; -1 for a record without one. Left out: a second
+                after the record before it; to a product with state, not before it happened.
             schema: For data on an Avro input: the schema of another writer; the input's own where
                 it is left out.
             partition: The input's partition; the key's where it is left out.
@@ -181,7 +182,7 @@ class ProductDriver:
             payload=self._writer.value(record, port, schema),
             record_key=record_key,
             record_headers=headers_of(headers),
-            record_timestamp=self._moment(timestamp),
+            record_timestamp=self._moment(timestamp, record, port),
             record_offset=self._offsets[port.topic, number],
             record_partition=number,
         )
@@ -302,8 +303,11 @@ class ProductDriver:
             )
         return self._ports[topic]
 
-    def _moment(self, timestamp: int | None) -> tuple[int, int]:
+    def _moment(self, timestamp: int | None, record: Any, port: Input) -> tuple[int, int]:
         moment = START + self.sent * 1000 if timestamp is None else timestamp
+        if timestamp is None and self._states is not None:
+            # Else every event of another day would lie too far ahead.
+            moment = max(moment, happened(record, port) or 0)
         return (0, -1) if moment < 0 else (1, moment)
 
     def _keep(self, outcome: Outcome) -> Sent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from io import BytesIO
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,7 @@ from mesh_stream.pipeline.events import text_of_key
 from mesh_stream.pipeline.identity import contract_type
 from mesh_stream.pipeline.record import Headers
 from mesh_stream.pipeline.shape import Shape
+from mesh_stream.pipeline.windows import EPOCH
 from mesh_stream.product.product import Contract, Format, Input, Output
 from mesh_stream.testing.memory import MemoryMessage, MemorySchemas
 
@@ -100,6 +102,21 @@ def headers_of(headers: SentHeaders | None) -> Headers | None:
         return None
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     return [(name, value.encode() if isinstance(value, str) else value) for name, value in pairs]
+
+
+def happened(record: Any, port: Input) -> int | None:
+    """When a record says that it happened, in ms since the epoch; None where it does not say."""
+    if port.event_time is None or not isinstance(record, Mapping):
+        return None
+    said = record.get(port.event_time)
+    if isinstance(said, str):
+        try:
+            said = datetime.fromisoformat(said)
+        except ValueError:
+            return None
+    if isinstance(said, datetime) and said.tzinfo is not None:
+        return (said - EPOCH) // timedelta(milliseconds=1)
+    return said if isinstance(said, int) and not isinstance(said, bool) else None
 
 
 def key_of(record: Any, port: Input) -> bytes | None:
