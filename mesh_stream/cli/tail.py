@@ -7,13 +7,14 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from mesh_stream.cli.options import load, log_to_stderr, products_option
+from mesh_stream.cli.printable import moment, printable
 from mesh_stream.local.interrupts import Interrupts
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _fact_text(fact: ConsumedFact) -> str:
         fields = "tombstone"
     else:
         fields = " ".join(f"{name}={_readable(value)}" for name, value in fact.fields.items())
-    return f"{fact.place}  {_moment(fact.written)}  {fields}"
+    return f"{fact.place}  {moment(fact.written)}  {fields}"
 
 
 def _dead_letter_lines(
@@ -163,7 +164,7 @@ def _dead_letter_document(letter: DeadLetter, *, payload: bool) -> dict[str, Any
         "product": letter.product,
         "product_version": letter.product_version,
         "contract_version": letter.contract_version,
-        "first_seen": _moment(letter.first_seen),
+        "first_seen": moment(letter.first_seen),
         "attempts": letter.attempts,
     }
     if payload:
@@ -176,20 +177,20 @@ def _dead_letter_document(letter: DeadLetter, *, payload: bool) -> dict[str, Any
 
 def _dead_letter_text(letter: DeadLetter, *, payload: bool) -> str:
     line = (
-        f"{letter.place}  {_moment(letter.first_seen)}  "
+        f"{letter.place}  {moment(letter.first_seen)}  "
         f"{letter.fault_class or '?'}/{letter.rule or '?'}  from {letter.origin}  {letter.reason}"
     )
-    line = _printable(line)
+    line = printable(line)
     if payload:
         own = (("key", letter.key), ("value", letter.value), *letter.headers)
-        lines = [f"    {_printable(name)}: {_readable_bytes(value)}" for name, value in own]
+        lines = [f"    {printable(name)}: {_readable_bytes(value)}" for name, value in own]
         line = "\n".join([line, *lines])
     return line
 
 
 def _readable_bytes(value: bytes | None) -> str:
     shown = _text_or_base64(value)
-    return _printable(shown) if isinstance(shown, str) else json.dumps(shown)
+    return printable(shown) if isinstance(shown, str) else json.dumps(shown)
 
 
 def _text_or_base64(value: bytes | None) -> Any:
@@ -202,30 +203,13 @@ def _text_or_base64(value: bytes | None) -> Any:
         return {"base64": base64.b64encode(value).decode()}
 
 
-def _moment(millis: int | None) -> str | None:
-    if millis is None or millis < 0:
-        return None
-    try:
-        moment = datetime.fromtimestamp(millis / 1000, UTC)
-    except (OverflowError, ValueError):
-        return None
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{millis % 1000:03d}Z"
-
-
 def _readable(value: Any) -> str:
     """A value for people: text quoted as in JSON, a decimal with all its digits."""
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, str | dict | list | bool | None):
         encoded = msgspec.json.encode(value).decode()
-        return _printable(encoded)
+        return printable(encoded)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     return str(value)
-
-
-def _printable(text: str) -> str:
-    """Without what a terminal would obey: records are anybody's writing."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

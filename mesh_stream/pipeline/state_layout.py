@@ -83,9 +83,20 @@ def changes_that_matter(store: Store, state: State) -> list[str]:
         store: A partition's entries, all of them restored.
         state: The product's state, as declared now.
     """
+    written = store.scan(TYPE, bytes([TYPE[0] + 1]), 1_000)
+    return misfits((description for _, description in written), state)
+
+
+def misfits(written: Iterable[bytes], state: State) -> list[str]:
+    """Why states written by these descriptions cannot be read as is declared now; empty: they can.
+
+    Args:
+        written: Values of the entries that describe types.
+        state: The product's state, as declared now.
+    """
     now = description_of(state)
     found: list[str] = []
-    for _, encoded in store.scan(TYPE, bytes([TYPE[0] + 1]), 1_000):
+    for encoded in written:
         then = msgspec.json.decode(encoded)
         found += [
             f"the {what} was {then[what]} and is {now[what]}"

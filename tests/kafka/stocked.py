@@ -59,6 +59,12 @@ def merge(a: Stock, b: Stock) -> Stock:
     return Stock(a.sku, a.on_hand + b.on_hand)
 """
 
+PASSING = """\
+def moved(record: dict) -> dict:
+    return {"sku": record["sku"], "on_hand": record["units"]}
+"""
+"""Of a product that remembers nothing."""
+
 SESSION = "{session.timeout.ms: 1000, heartbeat.interval.ms: 250}\n"
 """Short, so that a test need not wait long for a dead worker to be missed."""
 
@@ -72,12 +78,14 @@ class Stocked:
         products: The folder of products that it alone is in.
         name: Its name.
         keyed: Whether its input says what it is keyed by, so that nothing is repartitioned.
+        timed: Whether its input says when events happen.
     """
 
     stack: Stack
     products: Path
     name: str
     keyed: bool
+    timed: bool = False
 
     @property
     def folder(self) -> Path:
@@ -94,7 +102,8 @@ class Stocked:
     @property
     def environment(self) -> dict[str, str]:
         config = self.products.parent / "kafka.yaml"
-        config.write_text(SESSION)
+        if not config.exists():
+            config.write_text(SESSION)
         return {
             "MESH_BOOTSTRAP_SERVERS": self.stack.bootstrap_servers,
             "MESH_REGISTRY_URL": self.stack.registry_url,
@@ -111,13 +120,16 @@ class Stocked:
         self, state: str | None = "{key: sku}", *, code: str = CODE, more: str = ""
     ) -> None:
         """Write the product's files; again, where a test changes its mind."""
-        said = f"{{topic: {self.raw}" + (", key: sku" if self.keyed else "") + "}"
+        parts = [f"topic: {self.raw}"]
+        parts += ["key: sku"] if self.keyed else []
+        parts += ["event_time: at"] if self.timed else []
+        said = "{" + ", ".join(parts) + "}"
         text = DECLARATION.format(name=self.name, input=said)
         if state is not None:
             text += f"  state: {state}\n"
         files: Mapping[str, str] = {
-            "data_product.yaml": text + more,
-            "src/transformations/stock.py": code,
+            "data_product.yaml": text,
+            "src/transformations/stock.py": code if state is not None else PASSING,
         }
         write(self.products, f"stock/{self.name}", files)
 
@@ -148,7 +160,9 @@ class Stocked:
         slot.start()
         try:
             eventually(
-                lambda: self.lag() == 0 or not slot.alive(), within=within, what="all was read"
+                lambda: (slot.is_reading() and self.lag() == 0) or not slot.alive(),
+                within=within,
+                what="all was read",
             )
             assert slot.alive(), slot.said()
             yield slot
@@ -205,11 +219,17 @@ class Stocked:
 
 
 def stocked(
-    stack: Stack, folder: Path, state: str | None = "{key: sku}", *, keyed: bool, **more: Any
+    stack: Stack,
+    folder: Path,
+    state: str | None = "{key: sku}",
+    *,
+    keyed: bool,
+    timed: bool = False,
+    code: str = CODE,
 ) -> Stocked:
     """Writes a product of a name of its own."""
-    made = Stocked(stack, folder / "products", unique("stocked"), keyed)
-    made.declare(state, **more)
+    made = Stocked(stack, folder / "products", unique("stocked"), keyed, timed)
+    made.declare(state, code=code)
     return made
 
 
