@@ -36,6 +36,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "apply": ("plan", "Do it: provision topics, register schemas."),
     "run": ("run", "Run products' workers until stopped."),
     "replay": ("replay", "Put a JSON-lines or CSV file onto a raw topic."),
+    "state": ("state", "Print what a product remembers, by key, from its changelog."),
+    "reset": ("reset", "Have a product begin anew; shown first, done with --yes."),
     "tail": ("tail", "Print a product's facts, decoded, read-committed."),
 }
 """Command -> (module of this package, what it does); the command object has the command's name."""

@@ -82,7 +82,7 @@ class Offsets:
                     raise KafkaException(tp.error)
             return found
 
-        found: list[TopicPartition] = _patiently(ask, [], f"read the offsets of {self._group}")
+        found: list[TopicPartition] = patiently(ask, [], f"read the offsets of {self._group}")
         return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
 
 
@@ -106,11 +106,15 @@ def members(admin: Admin, group: str) -> list[str]:
         found = described[group].result(SECONDS + 1).members
         return sorted(f"{member.client_id} on {member.host}" for member in found)
 
-    return _patiently(ask, [], f"describe group {group}")
+    return patiently(ask, [], f"describe group {group}")
 
 
-def _patiently(ask: Callable[[], _T], without_group: _T, doing: str) -> _T:
-    """Ask, again where that may help; what a group that does not exist amounts to is given."""
+def patiently(ask: Callable[[], _T], without_group: _T, doing: str) -> _T:
+    """Ask, again where that may help; what a group that does not exist amounts to is given.
+
+    Raises:
+        PlatformError: The broker did not answer, or refused.
+    """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:

@@ -21,8 +21,8 @@ class CreateTopic:
     def __str__(self) -> str:
         settings = "".join(f", {name}={value}" for name, value in sorted(self.settings.items()))
         return (
-            f"create {self.role} topic {self.topic}: {_count(self.partitions, 'partition')}, "
-            f"{_count(self.replicas, 'replica')}{settings}"
+            f"create {self.role} topic {self.topic}: {counted(self.partitions, 'partition')}, "
+            f"{counted(self.replicas, 'replica')}{settings}"
         )
 
 
@@ -147,5 +147,6 @@ class Plan:
         return tuple(action for action in self.actions if action.product not in blocked)
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def counted(number: int, what: str) -> str:
+    """Returns a number with its noun: `1 replica`, `4 partitions`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -119,6 +119,7 @@ class Partitions:
                             if start < low
                             else "the topic was created anew"
                         )
+                        + f"; `mesh-stream reset {self._product}` shows how to go on"
                     ],
                 )
             self.positions[topic, partition] = start
@@ -335,9 +336,11 @@ def consumer_fault(error: KafkaError, product: str, place: str) -> MeshError | N
     """
     code = error.code()
     if code == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - the library's public codes
-        return NotProvisionedError(
-            product, [f"the group's next offset is no longer in the topic, at {place}"]
+        gone = (
+            f"the group's next offset is no longer in the topic, at {place}; "
+            f"`mesh-stream reset {product}` shows how to go on"
         )
+        return NotProvisionedError(product, [gone])
     if code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):  # noqa: SLF001
         return NotProvisionedError(product, [f"the input topic is gone, at {place}"])
     if error.fatal() or code in _REFUSED:
