@@ -14,7 +14,18 @@ from mesh_stream import DependencyError, SourceContext, filtered
 from mesh_stream.errors import DeclarationError, HaltError
 from mesh_stream.pipeline.pipeline import Pipeline
 from mesh_stream.pipeline.record import Message, Outcome
-from mesh_stream.product.product import Action, Between, Format, Input, NotNull, Rule
+from mesh_stream.product.product import (
+    Action,
+    Between,
+    Emit,
+    Format,
+    Hopping,
+    Input,
+    NotNull,
+    Rule,
+    Session,
+    Untimely,
+)
 from mesh_stream.testing import START, MemoryMessage, MemorySchemas, ProductDriver
 from tests.pipeline.making import (
     MILLIS,
@@ -26,6 +37,7 @@ from tests.pipeline.making import (
     product,
     transformation,
 )
+from tests.pipeline.remembering import remembering, state
 
 ROOT = Path(__file__).parents[1]
 ORDERS = ROOT / "products" / "orders" / "orders-completed"
@@ -348,3 +360,193 @@ def test_what_is_no_time_is_written_when_the_driver_says(hours: ProductDriver, s
 
     assert sent.rejected is not None
     assert sent.rejected.message.timestamp() == (1, START)
+
+
+# A product that remembers
+
+
+HOUR = 3_600_000
+
+
+class Move(msgspec.Struct, frozen=True):
+    sku: str
+    units: int
+    at: int = START
+
+
+class Stock(msgspec.Struct, frozen=True):
+    sku: str
+    units: int
+
+
+def stock(before: Stock | None, event: Move) -> Stock | None:
+    if event.units == 0:
+        return None
+    return Stock(event.sku, event.units + (before.units if before else 0))
+
+
+def remembers(*, direct: bool = True, partitions: int = 1, **parts: Any) -> ProductDriver:
+    said = state(
+        stock, fact=None, merge=lambda a, b: Stock(a.sku, a.units + b.units), event_type=Move,
+        state_type=Stock, repartitions=not direct, **parts,
+    )  # fmt: skip
+    facts = contract(sku="string", units="long")
+    rules = [
+        Rule("some", Between(-5, None), "units"),
+        Rule("few", Between(None, 9), "units", Action.WARN),
+    ]
+    return ProductDriver(remembering(said, facts=facts, rules=rules), partitions=partitions)
+
+
+def moved(units: int, *, sku: str = "a", at: int = START) -> dict[str, Any]:
+    return {"sku": sku, "units": units, "at": at}
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "repartitioned"])
+@pytest.mark.parametrize("partitions", [1, 4])
+def test_every_change_of_a_state_is_a_fact(direct: bool, partitions: int) -> None:
+    one = remembers(direct=direct, partitions=partitions)
+
+    assert one.send(moved(1)).facts == [{"sku": "a", "units": 1}]
+    assert one.send(moved(2)).facts == [{"sku": "a", "units": 3}]
+    one.send_all([moved(5, sku=sku) for sku in "bcd"])
+
+    assert one.states == {"a": Stock("a", 3), **{sku: Stock(sku, 5) for sku in "bcd"}}
+    assert (one.state("a"), one.state("z")) == (Stock("a", 3), None)
+    assert (one.sent, one.filtered, one.rejected) == (5, {}, [])
+
+
+def test_one_commit_publishes_one_fact_of_a_key() -> None:
+    one = remembers()
+    with one.one_commit():
+        inside = [one.send(moved(n)) for n in (1, 2)] + [one.send(moved(20, sku="b"))]
+        assert (one.facts, one.states) == ([], {})
+
+    assert [sent.facts for sent in inside] == [[], [], []]
+    assert one.facts == [{"sku": "a", "units": 3}, {"sku": "b", "units": 20}]
+    assert one.tolerated == {"few": 1}
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "repartitioned"])
+def test_what_is_raised_out_of_one_commit_aborts_it(direct: bool) -> None:
+    one = remembers(direct=direct, window=Hopping(HOUR, HOUR))
+    one.send(moved(1))
+
+    def torn() -> None:
+        with one.one_commit():
+            one.send(moved(20))
+            one.send(moved(1, at=START + 5 * HOUR), timestamp=START + 5 * HOUR)
+            one.send(b"{")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        torn()
+
+    assert (one.sent, len(one.facts), one.rejected, one.tolerated) == (1, 1, [], {})
+    # Nothing of it counts: neither the time that passed, nor the offsets.
+    sent = one.send(moved(2))
+    assert sent.facts == [{"sku": "a", "units": 3}]
+    wrong = one.send(b"{")
+    assert wrong.rejected is not None
+    assert wrong.rejected.message.offset() == 2
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "repartitioned"])
+@pytest.mark.parametrize("moment", [START + HOUR, datetime(2026, 1, 1, 1, tzinfo=UTC)], ids=type)
+def test_time_is_in_the_tests_hands(direct: bool, moment: Any) -> None:
+    one = remembers(
+        direct=direct,
+        partitions=2,
+        window=Hopping(HOUR, HOUR),
+        emit=Emit.ON_CLOSE,
+        late=Untimely.DROP,
+    )
+    one.send(moved(1))
+    one.send(moved(-9, sku="b"))
+    assert one.states.keys() == {(sku, datetime(2026, 1, 1, tzinfo=UTC)) for sku in "ab"}
+    assert one.state("a", START) == one.state("a", datetime(2026, 1, 1, tzinfo=UTC))
+    assert one.advance(START + HOUR - 1).facts == []
+
+    passed = one.advance(moment)
+
+    assert passed.facts == one.facts == [{"sku": "a", "units": 1}]
+    assert passed.rejected is not None
+    assert passed.rejected == one.rejected[0]
+    assert passed.rejected.rule == "some"
+    assert passed.rejected.message.value() == b'{"sku":"b","units":-9}'
+    assert one.states == {}
+    assert one.send(moved(1)).filtered == "late"
+    assert one.advance(START).facts == []
+
+
+def test_time_passes_within_one_commit_when_that_ends() -> None:
+    one = remembers(window=Hopping(HOUR, HOUR), emit=Emit.ON_CLOSE)
+    with one.one_commit():
+        one.send(moved(1))
+        assert one.advance(START + HOUR).facts == []
+
+    assert one.facts == [{"sku": "a", "units": 1}]
+
+
+def test_sessions_are_told_by_their_start() -> None:
+    one = remembers(window=Session(HOUR))
+    one.send(moved(1, at=START + 5))
+    one.send(moved(2, at=START + 9))
+
+    assert one.states == {
+        ("a", NOON - timedelta(hours=12) + timedelta(milliseconds=5)): Stock("a", 3)
+    }
+    assert one.state("a", START + 5) == Stock("a", 3)
+
+
+def test_a_moment_without_a_time_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match="without a time zone"):
+        remembers(ttl=HOUR).advance(datetime(2026, 1, 1))  # noqa: DTZ001 - what is refused
+
+
+def test_a_product_without_state_says_so() -> None:
+    one = driver()
+
+    for ask in (lambda: one.states, lambda: one.state("a"), lambda: one.advance(START)):
+        with pytest.raises(ValueError, match="orders-tested has no state"):
+            ask()
+    with one.one_commit():
+        one.send({"id": "a"})
+    assert len(one.facts) == 1
+
+
+def test_a_record_has_the_key_that_its_input_declares() -> None:
+    one = remembers()
+
+    assert one.send(moved(1)).rejected is None
+    wrong = one.send(moved(1), key="b")
+    assert wrong.rejected is not None
+    assert wrong.rejected.rule == "key"
+    assert wrong.rejected.message.key() == b"b"
+    raw = one.send(msgspec.json.encode(moved(1)))
+    assert raw.rejected is not None
+    assert raw.rejected.message.key() is None
+
+
+def test_a_partition_is_said_or_the_keys() -> None:
+    one, seen = looking(port())
+    one = ProductDriver(one.product, partitions=4)
+
+    one.send({"id": "a"}, partition=3)
+    one.send({"id": "a"}, partition=3)
+    one.send({"id": "a"}, key="k")
+    one.send({"id": "a"}, key="k")
+    assert [(source.partition, source.offset) for source in seen[:2]] == [(3, 0), (3, 1)]
+    assert seen[2].partition == seen[3].partition
+    with pytest.raises(ValueError, match=r"no partition 4; expected one of 4, .*partitions="):
+        one.send({"id": "a"}, partition=4)
+
+
+def test_what_a_source_brings_is_late_by_its_own_events_alone() -> None:
+    one = remembers(direct=False, partitions=2, window=Hopping(HOUR, HOUR))
+    one.send(moved(1, at=START + 5 * HOUR), partition=0, timestamp=START + 5 * HOUR)
+
+    assert one.send(moved(1), partition=1).facts == [{"sku": "a", "units": 1}]
+    late = one.send(moved(1), partition=0)
+    assert late.rejected is not None
+    assert late.rejected.rule == "late"
