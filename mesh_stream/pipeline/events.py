@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import is_dataclass
+from operator import attrgetter, itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -130,15 +131,14 @@ def key_reader(state: State) -> Callable[[Any], Any]:
     name, kind = state.key, state.key_type
     if name is None:
         return lambda _event: ""
-    shapes: dict[type, Shape] = {}
+    # What an event is read as is always of the fold's own type.
+    shape = Shape(state.event_type)
+    read: Callable[[Any], Any]
+    read = itemgetter(name) if shape.is_mapping else attrgetter(shape.attribute(name))
 
     def key(event: Any) -> Any:
         try:
-            shape = shapes[event.__class__]
-        except KeyError:
-            shape = shapes[event.__class__] = Shape(event.__class__)
-        try:
-            value = shape.read(event, name)
+            value = read(event)
         except (AttributeError, KeyError):
             value = None
         if value.__class__ is not kind:

@@ -66,7 +66,11 @@ class Shape:
         """Read the field of a record now; raises KeyError or AttributeError without it."""
         if self.is_mapping:
             return record[field]
-        return getattr(record, self._attributes.get(field, field))
+        return getattr(record, self.attribute(field))
+
+    def attribute(self, field: str) -> str:
+        """The attribute of a record that is no mapping that has the field."""
+        return self._attributes.get(field, field)
 
 
 def attributes(record_type: type) -> dict[str, str]:

@@ -140,6 +140,9 @@ class _Cache:
                 self.put(key, found)
         return found
 
+    def lacks(self, keys: set[bytes]) -> set[bytes]:
+        return keys.difference(self._young).difference(self._old)
+
     def put(self, key: bytes, entry: Any) -> None:
         if len(self._young) >= self._half:
             self._old, self._young = self._young, {}
@@ -254,12 +257,10 @@ class Shard:
 
     def prefetch(self, keys: Iterable[bytes]) -> None:
         """Bring states into the cache, all at once, that are about to be asked for."""
-        known = (self._changes, self._frozen.changes if self._frozen else ())
-        missing = [
-            key
-            for key in set(keys)
-            if key not in known[0] and key not in known[1] and self._cache.get(key) is None
-        ]
+        unknown = self._cache.lacks(set(keys).difference(self._changes))
+        if self._frozen is not None:
+            unknown = unknown.difference(self._frozen.changes)
+        missing = list(unknown)
         self._absent.clear()
         for key, value in zip(missing, self.store.get_many(missing), strict=True):
             if self._load(key, value) is None:

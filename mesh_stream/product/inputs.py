@@ -81,6 +81,8 @@ def _input(draft: Draft, position: int, said: InputDeclaration, sources: InputSo
         for key, name in (("event_time", port.event_time), ("key", port.key)):
             if name is not None and name not in known:
                 refuse(key, repr(name), one_of(known), did_you_mean(name, known))
+    if port is not None and sound and not faults.found:
+        _check_time(draft, port, applied, refuse)
     faults.raise_any()
     assert port is not None
     return dataclasses.replace(port, transformation=applied)
@@ -159,6 +161,28 @@ def _known_fields(
     if applied is not None:
         return _field_names(applied.record_type)
     return None if draft.contract is None else draft.contract.fields
+
+
+def _check_time(draft: Draft, port: Input, applied: Transformation | None, refuse: Refuse) -> None:
+    """Refuses an event time that is not among what is read of a record, where windows need it.
+
+    It would be the record's own timestamp then, and events would be in windows they are not of.
+    """
+    assert draft.declared is not None
+    name = port.event_time
+    state = draft.declared.state
+    if state is None or (state.window is None and state.ttl is None):
+        return
+    if applied is None or name is None:
+        return
+    read = _field_names(applied.record_type)
+    if read is not None and name not in read and not hasattr(applied.record_type, name):
+        kind = applied.record_type.__name__
+        of_product = "" if port.product is None else f" (the event time of {port.product})"
+        remedy = f"add {name} to {kind}, or say which field it is: event_time: ..."
+        refuse(
+            "event_time", f"{name!r}{of_product} and no such field in {kind}", one_of(read), remedy
+        )
 
 
 def _field_names(record_type: Any) -> list[str] | None:

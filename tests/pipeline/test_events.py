@@ -38,6 +38,10 @@ class Named(msgspec.Struct, rename="camel"):
     sku_code: Any = None
 
 
+class Coded(TypedDict):
+    skuCode: Any
+
+
 # The key
 
 
@@ -69,9 +73,8 @@ def test_text_that_no_topic_can_hold_is_no_key() -> None:
     ],
 )
 def test_a_key_of_another_type_is_wrong(kind: type, value: Any, found: str) -> None:
-    read = key_reader(state(key="skuCode", key_type=kind))
-
-    for event in (Named(value), {"skuCode": value}):
+    for event_type, event in ((Named, Named(value)), (Coded, {"skuCode": value})):
+        read = key_reader(state(key="skuCode", key_type=kind, event_type=event_type))
         with pytest.raises(ContractError) as caught:
             read(event)
         assert caught.value.rule == "key"
@@ -81,11 +84,12 @@ def test_a_key_of_another_type_is_wrong(kind: type, value: Any, found: str) -> N
 
 
 def test_a_key_is_read_by_its_name_on_the_wire() -> None:
-    read = key_reader(state(key="skuCode"))
+    def read(event_type: Any, event: Any) -> Any:
+        return key_reader(state(key="skuCode", event_type=event_type))(event)
 
-    assert read(Named("a")) == read({"skuCode": "a"}) == "a"
+    assert read(Named, Named("a")) == read(Coded, {"skuCode": "a"}) == "a"
     with pytest.raises(ContractError, match="found null"):
-        read({})
+        read(Coded, {})
     assert text_of_key(key_reader(state(key=None))({})) == GLOBAL_KEY
 
 

@@ -448,3 +448,22 @@ def test_a_mesh_with_a_fold_loads(tmp_path: Path) -> None:
     loaded: Any = load_mesh(tmp_path).products["stock-levels"].state
 
     assert loaded.key == "sku"
+
+
+MOVES = declaration("moves", more="output: {event_time: completed_at}")
+TIMED = "state: {key: order_id, window: {tumbling: 1_hour}}\ninputs: [{product: moves}]"
+
+
+def test_an_event_time_that_the_fold_does_not_read_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "orders/moves", {"data_product.yaml": MOVES})
+    with_key = FOLD.replace("Move", "Moved").replace("event.sku", "event.order_id")
+    head = "class Moved(msgspec.Struct):\n    order_id: str\n    units: int\n"
+
+    found = fault(tmp_path, TIMED, head + with_key)
+
+    assert found.field == "data_product.inputs[0].event_time"
+    assert found.found == "'completed_at' (the event time of moves) and no such field in Moved"
+    assert found.remedy.startswith("add completed_at to Moved")
+
+    said = head + "    completed_at: datetime\n" + with_key
+    assert product(tmp_path, TIMED, said).inputs[0].event_time == "completed_at"
