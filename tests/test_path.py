@@ -1,11 +1,12 @@
 """The twin of `mesh_stream/pipeline/pipeline.py`: what can become of a record, each fate once.
 
-One product, one function, one rule of each action. Read it beside the path; the details of each
-stage are in `tests/pipeline/`.
+One product, one function, one rule of each action; and the same with a fold at its end. Read it
+beside the path; the details of each stage are in `tests/pipeline/`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,7 +23,16 @@ from mesh_stream.errors import HaltError
 from mesh_stream.pipeline.pipeline import Interrupted, Pipeline
 from mesh_stream.pipeline.record import Outcome
 from mesh_stream.pipeline.stages import MAX_REASONS
-from mesh_stream.product.product import Action, Between, InSet, Limits, MatchesRegex, Rule
+from mesh_stream.product.product import (
+    Action,
+    Between,
+    Emit,
+    Hopping,
+    InSet,
+    Limits,
+    MatchesRegex,
+    Rule,
+)
 from mesh_stream.testing import CONTRACT_ID, MemorySchemas, ProductDriver
 from tests.pipeline.making import (
     MILLIS,
@@ -33,6 +43,7 @@ from tests.pipeline.making import (
     product,
     transformation,
 )
+from tests.pipeline.remembering import HOUR, state
 
 
 class Payment(msgspec.Struct):
@@ -191,6 +202,107 @@ def test_a_platform_fault_is_nobodys_dead_letter(path: ProductDriver) -> None:
         path.send(payment(status="bank_down"))
 
     assert path.rejected == []
+
+
+# What the product remembers: each event changes the state of its key, and the state is the fact
+
+
+def add_up(before: Settled | None, event: Settled) -> Settled | None:
+    """What was paid for an id; a payment of 0.01 forgets it, and of 0.02 cannot be added."""
+    match event.amount:
+        case Decimal() if event.amount == Decimal("0.01"):
+            return None
+        case Decimal() if event.amount == Decimal("0.02"):
+            raise ValueError("no such coin in my book of secrets")
+        case _:
+            paid = before.amount if before is not None else Decimal(0)
+            return Settled(event.id, paid + event.amount, event.at)
+
+
+def remembering(**parts: Any) -> ProductDriver:
+    """Payments, whose sum is the fact."""
+    said = state(
+        add_up, fact=None, merge=None, event_type=Settled, state_type=Settled, key="id", **parts
+    )
+    timed = dataclasses.replace(PAYMENTS.inputs[0], event_time="at")
+    return ProductDriver(dataclasses.replace(PAYMENTS, inputs=(timed,), state=said))
+
+
+def hourly(emit: Emit) -> ProductDriver:
+    """The same by the hour."""
+    return remembering(window=Hopping(HOUR, HOUR), emit=emit)
+
+
+def test_an_event_changes_a_state_and_the_state_becomes_a_fact() -> None:
+    path = remembering()
+    path.send(payment())
+    path.send(payment(status="split", times=2, amount="9.00"))
+    path.send(payment(amount="1.00"))
+
+    assert [(fact["id"], fact["amount"]) for fact in path.facts] == [
+        ("pay_1", Decimal("12.50")),
+        ("pay_1.0", Decimal("4.50")),
+        ("pay_1.1", Decimal("4.50")),
+        ("pay_1", Decimal("13.50")),
+    ]
+    assert path.published[-1].event_time == int(NOON.timestamp() * 1000)
+    assert path.states.keys() == {"pay_1", "pay_1.0", "pay_1.1"}
+
+
+def test_what_is_no_event_is_filtered_or_rejected_before_the_fold() -> None:
+    path = remembering()
+    for record in (payment(status="open"), payment(status="torn"), b"{", None):
+        path.send(record)
+
+    assert path.filtered == {"unspecified": 1, "tombstone": 1}
+    assert [rejected.fault_class for rejected in path.rejected] == ["code", "payload"]
+    assert path.states == {}
+
+
+def test_an_event_that_goes_wrong_in_the_fold_or_after_leaves_the_state_as_it_was() -> None:
+    path = remembering()
+    path.send(payment())
+    for amount in ("0.02", "-100", "9999999.00"):
+        path.send(payment(amount=amount))
+
+    assert [(one.fault_class, one.rule) for one in path.rejected] == [
+        ("code", "transformation"),
+        ("contract", "amount_positive"),
+        ("contract", "schema"),
+    ]
+    assert path.state("pay_1").amount == Decimal("12.50")
+    assert len(path.facts) == 1
+
+
+def test_a_state_that_is_none_is_forgotten() -> None:
+    path = remembering()
+    path.send(payment())
+    path.send(payment(amount="0.01"))
+
+    assert (path.states, len(path.facts), path.rejected) == ({}, 1, [])
+
+
+def test_a_window_that_closes_becomes_a_fact_or_a_dead_letter() -> None:
+    path = hourly(Emit.ON_CLOSE)
+    path.send(payment(amount="20.00"))
+    path.send(payment(amount="22.00"))
+    path.send(payment(id="order_1"))
+    assert (path.facts, path.rejected) == ([], [])
+
+    path.advance(NOON.replace(hour=13))
+
+    assert [fact["amount"] for fact in path.facts] == [Decimal("42.00")]
+    assert [rejected.rule for rejected in path.rejected] == ["id_shape"]
+    assert path.states == {}
+
+
+def test_an_event_whose_windows_are_closed_is_late() -> None:
+    path = hourly(Emit.ON_CHANGE)
+    path.send(payment(at="2026-01-01T14:00:00Z"), timestamp=int(NOON.timestamp() + 7200) * 1000)
+    path.send(payment())
+
+    assert [(one.fault_class, one.rule) for one in path.rejected] == [("contract", "late")]
+    assert len(path.facts) == 1
 
 
 # What holds for a run of records
