@@ -61,7 +61,7 @@ def paths_of(product: Product, *, schema_id: int, writers: WriterSchemas) -> Pat
     pipelines: dict[str, Pipeline] = {}
     forwards: dict[str, Forward] = {}
     for port in product.inputs:
-        time = None if port.event_time is None else InputTime(port.event_time)
+        time = _time(product, port)
         timing = Timing(product.state, time)
         sink: Sink
         if product.state.repartitions:
@@ -81,6 +81,16 @@ def paths_of(product: Product, *, schema_id: int, writers: WriterSchemas) -> Pat
         sink=Repartitioned(fold),
     )
     return Paths(pipelines, forwards, fold, product.repartition_topic)
+
+
+def _time(product: Product, port: Input) -> InputTime | None:
+    """What reads an input's event time, where anything depends on it."""
+    state = product.state
+    assert state is not None
+    is_timed = state.window is not None or state.ttl is not None
+    if port.event_time is None or not (is_timed or product.output.event_time is None):
+        return None
+    return InputTime(port.event_time)
 
 
 def _own_topic(product: Product) -> Input:

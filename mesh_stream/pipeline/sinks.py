@@ -49,6 +49,7 @@ class Direct:
         self._key = key_reader(fold.state)
         self._shard: Shard
         self._source = ""
+        self._highest = NEVER
         self._prefetches = not isinstance(fold.state.window, Hopping)
 
     def begin(self, run: Sequence[Message]) -> None:
@@ -58,37 +59,43 @@ class Direct:
         assert partition is not None
         self._shard = self._fold.shards[partition]
         self._source = source_of(topic, partition)
+        self._highest = self._shard.watermark.highest.get(self._source, NEVER)
         if self._prefetches:
             self._shard.prefetch(state_keys(run))
 
     def take(self, event: Any, message: Message, outcome: Outcome) -> None:
         """Add one event."""
-        self.take_several([event], message, outcome)
+        at = self._timing.admit(message, outcome)
+        if at is not None:
+            tolerated: list[Rule] = []
+            in_time = self._add(event, at, message, tolerated)
+            self._added(in_time, at, tolerated, outcome)
 
     def take_several(self, events: list[Any], message: Message, outcome: Outcome) -> None:
         """Add the events of one record: all of them, or none."""
-        shard = self._shard
-        highest = shard.watermark.highest.get(self._source, NEVER)
         at = self._timing.admit(message, outcome)
         if at is None:
             return
-        in_time = False
         tolerated: list[Rule] = []
-        if len(events) > 1:
-            shard.begin_unit()
+        self._shard.begin_unit()
         try:
-            for record in events:
-                event = self._event(record)
-                key = self._key_of(event, message)
-                arrival = Arrival(event, at, highest, key, message)
-                in_time |= self._fold.add(shard, arrival, tolerated)
+            in_time = [self._add(event, at, message, tolerated) for event in events]
         except BaseException:
-            shard.undo_unit()
+            self._shard.undo_unit()
             raise
-        shard.end_unit()
+        self._shard.end_unit()
+        self._added(any(in_time), at, tolerated, outcome)
+
+    def _add(self, record: Any, at: int, message: Message, tolerated: list[Rule]) -> bool:
+        event = self._event(record)
+        arrival = Arrival(event, at, self._highest, self._key_of(event, message), message)
+        return self._fold.add(self._shard, arrival, tolerated)
+
+    def _added(self, in_time: bool, at: int, tolerated: list[Rule], outcome: Outcome) -> None:
         self._fold.count(in_time, tolerated, outcome)
-        if self._timing.matters and at > highest:
-            shard.watermark.reached(self._source, at)
+        if self._timing.matters and at > self._highest:
+            self._shard.watermark.reached(self._source, at)
+            self._highest = at
 
     def _key_of(self, event: Any, message: Message) -> bytes:
         key = text_of_key(self._key(event))
