@@ -109,7 +109,7 @@ def test_facts_are_printed_for_people(call: Call, product: Product) -> None:
     assert first.startswith(f"orders.{product.name}.v1[0]@0  20")
     assert first.endswith(
         'order_id="ord_1" customer_id="cust_1" total_amount=15.30 '
-        "completed_at=2026-03-01T11:00:00.123000Z"
+        "completed_at=2026-03-01T11:00:00.123000Z units=6"
     )
     assert 'order_id="ord_2"' in second
     assert "total_amount=0.60" in second
@@ -126,6 +126,7 @@ def test_each_json_line_is_a_fact_and_nothing_else_is_on_standard_output(
         "customer_id": "cust_1",
         "total_amount": "15.30",
         "completed_at": "2026-03-01T11:00:00.123000Z",
+        "units": 6,
     }
     assert second["total_amount"] == "0.60"
     assert f"reading orders.{product.name}.v1" in result.err
