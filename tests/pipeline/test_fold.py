@@ -150,18 +150,16 @@ def windowed(window: Hopping | Session, emit: Emit) -> Product:
 
 
 PLACES = [("raw.a", 0), ("raw.a", 1), ("raw.b", 0)]
-SILENT: list[tuple[str, int]] = [("raw.b", 1)]
 
 
 def logs_of(sources: Sources) -> dict[tuple[str, int], list[MemoryMessage]]:
-    logs = {
+    return {
         (topic, number): [
             record(event, offset, topic=topic, partition=number, timestamp=event.at - early)
             for offset, (event, early) in enumerate(sent)
         ]
         for (topic, number), sent in zip(PLACES, sources, strict=True)
     }
-    return {**logs, **{place: [] for place in SILENT}}
 
 
 def rows_of(facts: Iterable[dict[str, Any]]) -> list[Row]:
@@ -776,3 +774,14 @@ def test_a_silent_source_holds_nobody_back_and_what_it_brings_then_may_be_late()
     course.logs["raw.b", 0] = logs["raw.b", 0]
     course.settle()
     assert [rejected.rule for rejected in course.done.letters] == ["late"]
+
+
+@pytest.mark.parametrize("window", [TUMBLING, Hopping(9, 9), Session(5 * MINUTE)], ids=str)
+def test_a_window_closes_with_the_last_moment_of_its_grace(window: Hopping | Session) -> None:
+    one = driver(window=window, grace=MINUTE, emit=Emit.ON_CLOSE)
+    one.send(move(3))
+    start = T0 if isinstance(window, Session) else T0 - T0 % window.advance
+    end = start + (window.gap if isinstance(window, Session) else window.size)
+
+    assert one.advance(end + MINUTE - 1).facts == []
+    assert one.advance(end + MINUTE).facts == [{"sku": "a", "units": 3}]
