@@ -68,11 +68,14 @@ class Meta(msgspec.Struct, frozen=True):
         offset: The next offset of the input partition; equal to the group's committed one.
         input_id: The input topic's id on the broker: another topic of the same name has another.
         progress: Its watermark.
+        commits: How many transactions have changed this partition. The offset alone does not tell
+            two states apart: closing windows leaves it where it was.
     """
 
     offset: int
     input_id: str
     progress: Progress
+    commits: int = 0
 
 
 class Written(msgspec.Struct, frozen=True, gc=False):
@@ -222,6 +225,11 @@ class Shard:
         return None if self._base is None else self._base.offset
 
     @property
+    def commits(self) -> int:
+        """How many transactions have changed the partition; with the frozen one, if there is."""
+        return 0 if self._meta is None else self._meta.commits
+
+    @property
     def input_id(self) -> str:
         """The id of the input topic, as of the last commit; empty before the first."""
         return "" if self._base is None else self._base.input_id
@@ -348,7 +356,8 @@ class Shard:
         if offset is None and self._meta is not None:
             offset = self._meta.offset
         if offset is not None:
-            self._meta = Meta(offset, input_id, self.watermark.progress())
+            commits = self.commits + 1
+            self._meta = Meta(offset, input_id, self.watermark.progress(), commits)
             entries[META] = msgspec.msgpack.encode(self._meta)
             if not self._typed:
                 key, description = self._type_entry

@@ -14,6 +14,11 @@ import msgspec
 from mesh_stream.pipeline.windows import NEVER
 
 
+def topic_of(source: str) -> str:
+    """The topic of a source."""
+    return source.rpartition(":")[0]
+
+
 class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     """A watermark as it is kept between two transactions.
 
@@ -32,17 +37,21 @@ class Watermark:
     """The watermark of one state partition.
 
     Args:
-        sources: All that may bring events; one that has brought none holds the watermark back.
+        sources: All that may bring events; one that has brought none holds the watermark back. A
+            partition that their topics have got since is one as soon as it has brought something.
         progress: Where it was.
     """
 
     def __init__(self, sources: Iterable[str], progress: Progress) -> None:
-        self._sources = frozenset(sources)
+        self._sources = set(sources)
+        self._topics = {topic_of(source) for source in self._sources}
         self.restore(progress)
 
     def restore(self, progress: Progress) -> None:
         """Go back to where it was."""
         self.highest = dict(progress.highest)
+        for source in self.highest:
+            self._join(source)
         self._idle = set(progress.idle)
         self.value = progress.value
 
@@ -53,8 +62,15 @@ class Watermark:
     def reached(self, source: str, at: int) -> None:
         """A source has brought an event of this time, or says that it has."""
         if at > self.highest.get(source, NEVER):
+            if source not in self.highest:
+                self._join(source)
             self.highest[source] = at
         self._idle.discard(source)
+
+    def _join(self, source: str) -> None:
+        # Of a topic that is no input any more nothing is waited for.
+        if topic_of(source) in self._topics:
+            self._sources.add(source)
 
     def fell_silent(self, source: str) -> None:
         """A source has brought nothing for long."""

@@ -121,18 +121,21 @@ class Ledger:
             self._witness.ended(Ending.ABORTED)
         return time.monotonic() - lost.began if lost is not None else 0.0
 
-    def resolve(self, committed: Mapping[Partition, int | None]) -> None:
+    def resolve(
+        self, committed: Mapping[Partition, int | None], notes: Mapping[Partition, str]
+    ) -> None:
         """Learn from the committed offsets how a transaction of unknown end ended.
 
         Args:
             committed: Of the partitions that are ours now; of none where that is not our business
                 any more.
+            notes: What is noted with these offsets.
         """
         entry, self._unknown = self._unknown, None
         if entry is None or not committed:
             return
         ours = [tp for tp in entry.offsets if (tp.topic, tp.partition) in committed]
-        if ours and all(committed[tp.topic, tp.partition] == tp.offset for tp in ours):
+        if ours and all(_is(tp, committed, notes) for tp in ours):
             self._tell_committed(entry)
         else:
             self._witness.ended(Ending.ABORTED)
@@ -142,3 +145,13 @@ class Ledger:
         entry.report.took = time.monotonic() - entry.began
         self._witness.committed(entry.report)
         self._witness.ended(Ending.COMMITTED)
+
+
+def _is(
+    wanted: TopicPartition,
+    committed: Mapping[Partition, int | None],
+    notes: Mapping[Partition, str],
+) -> bool:
+    partition = (wanted.topic, wanted.partition)
+    noted = notes.get(partition, "") == (wanted.metadata or "")
+    return committed[partition] == wanted.offset and noted

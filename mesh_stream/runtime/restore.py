@@ -20,7 +20,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from mesh_stream.errors import MeshError, StateLostError
+from mesh_stream.errors import AccessDeniedError, MeshError, StateLostError
 from mesh_stream.kafka.client import kafka_error
 from mesh_stream.pipeline.shard import meta_of
 from mesh_stream.runtime.store import Position, Store
@@ -29,10 +29,14 @@ log = logging.getLogger(__name__)
 
 # An undecided transaction is decided by then: three times the worker's own timeout.
 PATIENCE_SECONDS = 45.0
+# Where none is undecided there is nothing to wait for; a moment is allowed all the same.
+SETTLED_SECONDS = 1.0
 # A slow restore says how far it has come this often.
 TELL_SECONDS = 5.0
 _BATCH = 10_000
-_ASK_SECONDS = 10.0
+# One question to the broker; a worker that has to stop waits for two at most.
+_ASK_SECONDS = 2.0
+_AGAIN_SECONDS = 0.1
 _EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - the library's public code
 
 Changes = dict[bytes, bytes | None]
@@ -47,7 +51,8 @@ class Restoring:
         store: Where to; nobody else touches it until this is done.
         committed: The group's committed offset; None where it never committed one.
         index: Makes, of an entry, the store's own entries that find it by time.
-        cancelled: Set from elsewhere, it is given up.
+        commits: How many transactions have changed it, as noted with that offset.
+        cancelled: Set by `give_up`.
         finished: Set when it is done, or given up.
         failure: Why it cannot be done.
         records: Changelog records read.
@@ -57,6 +62,7 @@ class Restoring:
     store: Store
     committed: int | None
     index: Callable[[bytes, bytes | None], Iterable[bytes]]
+    commits: int = 0
     cancelled: threading.Event = field(default_factory=threading.Event)
     finished: threading.Event = field(default_factory=threading.Event)
     failure: MeshError | None = None
@@ -64,6 +70,22 @@ class Restoring:
     position: int = 0
     end: int = 0
     at_end_since: float | None = None
+    _begun: bool = False
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self) -> bool:
+        """Whether the store is the restoring thread's now; not if it was given up before."""
+        with self._turn:
+            self._begun = not self.cancelled.is_set()
+            return self._begun
+
+    def give_up(self, within: float) -> bool:
+        """Have it left alone; whether the store is free again, after `within` seconds at most."""
+        with self._turn:
+            self.cancelled.set()
+            if not self._begun:
+                return True
+        return self.finished.wait(within)
 
 
 class Restorer:
@@ -74,6 +96,7 @@ class Restorer:
         changelog: Its topic.
         connect: Makes a read-committed consumer that tells partitions' ends.
         told: Called with the changelog records that were read, now and then.
+        patience: Seconds to wait for a broker that does not answer.
     """
 
     def __init__(
@@ -82,11 +105,13 @@ class Restorer:
         changelog: str,
         connect: Callable[[], Consumer],
         told: Callable[[int], None],
+        patience: float = 300.0,
     ) -> None:
         self._product = product
         self._changelog = changelog
         self._connect = connect
         self._told = told
+        self._patience = patience
         self._asked: SimpleQueue[Restoring | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -98,17 +123,18 @@ class Restorer:
         self._asked.put(task)
 
     def close(self) -> None:
-        """End the thread; what is being restored is given up by its `cancelled`."""
+        """End the thread; whatever it was asked for has been given up."""
         if self._thread is not None:
             self._asked.put(None)
-            self._thread.join(_ASK_SECONDS)
+            self._thread.join(2 * _ASK_SECONDS)
 
     def _run(self) -> None:
         consumer: Consumer | None = None
         while (task := self._asked.get()) is not None:
             try:
                 consumer = consumer or self._connect()
-                self._restore(task, consumer)
+                if task.begin():
+                    self._restore(task, consumer)
             except MeshError as error:
                 task.failure = error
             except KafkaException as error:
@@ -122,7 +148,7 @@ class Restorer:
 
     def _restore(self, task: Restoring, consumer: Consumer) -> None:
         place = TopicPartition(self._changelog, task.partition)
-        low, high = consumer.get_watermark_offsets(place, timeout=_ASK_SECONDS)
+        low, high = self._bounds(task, consumer)
         if low > 0:
             raise self._refusal(task, f"its first {low} records are gone")
         known = task.store.position
@@ -137,6 +163,21 @@ class Restorer:
             self._read(task, consumer)
         finally:
             consumer.unassign()
+
+    def _bounds(self, task: Restoring, consumer: Consumer) -> tuple[int, int]:
+        """The changelog's first and next offset, of a broker that may be on its way back."""
+        place = TopicPartition(self._changelog, task.partition)
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                low, high = consumer.get_watermark_offsets(place, timeout=_ASK_SECONDS)
+            except KafkaException as error:
+                fault = kafka_error(error.args[0], f"restore from {self._changelog}")
+                late = task.cancelled.wait(_AGAIN_SECONDS) or time.monotonic() > deadline
+                if late or error.args[0].fatal() or isinstance(fault, AccessDeniedError):
+                    raise fault from error
+            else:
+                return low, high
 
     def _read(self, task: Restoring, consumer: Consumer) -> None:
         began = next_word = time.monotonic()
@@ -155,7 +196,7 @@ class Restorer:
                     "%s[%d]: restored to %d of %d (%.0f%%)",
                     self._changelog, task.partition, task.position, task.end, share,
                 )  # fmt: skip
-            if task.at_end_since is not None and self._is_whole(task):
+            if task.at_end_since is not None and self._is_whole(task, consumer):
                 # Also where nothing was read: the store is as new as it was found to be.
                 task.store.apply({}, Position(task.position, time.time()))
                 self._told(task.records)
@@ -187,7 +228,7 @@ class Restorer:
             changes.update(dict.fromkeys(task.index(key, value), b""))
         task.store.apply(changes, Position(task.position, time.time()))
 
-    def _is_whole(self, task: Restoring) -> bool:
+    def _is_whole(self, task: Restoring, consumer: Consumer) -> bool:
         """Whether store and group tell the same.
 
         Raises:
@@ -195,12 +236,12 @@ class Restorer:
         """
         meta = meta_of(task.store)
         found = None if meta is None else meta.offset
-        if found == task.committed:
+        commits = 0 if meta is None else meta.commits
+        if (found, commits) == (task.committed, task.commits):
             return True
         assert task.at_end_since is not None
-        if time.monotonic() - task.at_end_since < PATIENCE_SECONDS and (found or 0) < (
-            task.committed or 0
-        ):
+        patience = PATIENCE_SECONDS if self._is_hidden(task, consumer) else SETTLED_SECONDS
+        if time.monotonic() - task.at_end_since < patience and commits < task.commits:
             return False
         if found is None:
             raise self._refusal(
@@ -211,11 +252,23 @@ class Restorer:
             raise self._refusal(
                 task, f"it has seen its input up to offset {found}, but the group has no offset"
             )
+        if not task.commits:
+            raise self._refusal(
+                task,
+                f"it has seen its input up to offset {found}, but the group's committed offset, "
+                f"{task.committed}, was set by hand",
+            )
         raise self._refusal(
             task,
-            f"it has seen its input up to offset {found}, "
-            f"but the group's committed one is {task.committed}",
+            f"it has seen its input up to offset {found} in {commits} transactions, but the "
+            f"group's committed offset is {task.committed}, of {task.commits} transactions",
         )
+
+    def _is_hidden(self, task: Restoring, consumer: Consumer) -> bool:
+        """Whether there are records behind the end that is told: an undecided transaction's."""
+        place = TopicPartition(self._changelog, task.partition)
+        _, high = consumer.get_watermark_offsets(place, cached=True)
+        return bool(high > task.position)
 
     def _refusal(self, task: Restoring, what: str) -> StateLostError:
         place = f"changelog {self._changelog}[{task.partition}]"

@@ -96,17 +96,16 @@ def _ground(
     if product.state is None:
         return None
     changelog = product.changelog_topic
-    fold_topic = (
-        product.repartition_topic if product.state.repartitions else product.inputs[0].topic
-    )
     client_id = f"{product.transactional_id(slot)}.restore"
     reader = reader_settings(settings, group=client_id, client_id=client_id)
     # A changelog that was made anew has another id: its stores lie elsewhere.
     identity = provisioned.ids[changelog].replace("/", "_")
+    # When a state is to be looked at is kept in the store alone.
+    times = f"ttl {product.state.ttl} grace {product.state.grace}"
     return Ground(
         folder=settings.state / product.name / identity / str(slot),
-        identity=f"{product.name} {identity}",
-        input_id=provisioned.ids[fold_topic],
+        identity=f"{product.name} {identity} {times}",
+        ids=provisioned.ids,
         partitions=provisioned.partitions,
         restorer=Restorer(product.name, changelog, connection(reader), witness.restored),
     )

@@ -21,21 +21,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from mesh_stream.errors import PlatformError, StateLostError
+from mesh_stream.errors import StateLostError
 from mesh_stream.kafka.topics import TOMBSTONE_RETENTION_MS
-from mesh_stream.pipeline.events import Notice, source_of
+from mesh_stream.pipeline.events import source_of
 from mesh_stream.pipeline.fold import Fold
 from mesh_stream.pipeline.paths import Paths
 from mesh_stream.pipeline.record import Outcome
 from mesh_stream.pipeline.shard import Shard
 from mesh_stream.pipeline.state_layout import changes_that_matter, codec_of, index_of, type_entry
-from mesh_stream.pipeline.windows import NEVER
 from mesh_stream.product.product import Product
 from mesh_stream.runtime.partitions import Partition, Partitions
 from mesh_stream.runtime.restore import Restorer, Restoring
+from mesh_stream.runtime.sources import Sources
 from mesh_stream.runtime.store import Position, Store
 from mesh_stream.runtime.transaction import Transaction
 
@@ -45,10 +44,9 @@ CLOSED_AT_ONCE = 5_000
 """Windows that are closed in one turn of the loop: a million of them must not hold it up."""
 STORE_AGE_SECONDS = TOMBSTONE_RETENTION_MS / 2000
 """A store that was away for longer may have missed a deletion that is no longer told."""
-_PROGRESS_SECONDS = 0.1
-_POSITION_SECONDS = 30.0
+_HEIGHT_SECONDS = 10.0
 _ASK_SECONDS = 2.0
-_CANCEL_SECONDS = 10.0
+_CANCEL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +56,14 @@ class Ground:
     Attributes:
         folder: Where its stores lie; of this slot and this changelog alone.
         identity: What a store must have been made for, to be of use.
-        input_id: The id of the fold's topic on the broker.
+        ids: Topic that is read -> its id on the broker: one made anew has another.
         partitions: Input topic -> how many partitions it has; of all inputs, and the fold's topic.
         restorer: Restores the stores.
     """
 
     folder: Path
     identity: str
-    input_id: str
+    ids: Mapping[str, str]
     partitions: Mapping[str, int]
     restorer: Restorer
 
@@ -86,10 +84,14 @@ class States:
         self._ground = ground
         self._restoring: dict[int, Restoring] = {}
         self._stores: dict[int, Store] = {}
-        self._told = Notice({})
-        self._told_at = 0.0
-        self._heard: dict[Partition, float] = {}
+        self._sources = Sources(
+            product.name,
+            paths.forwards,
+            {} if ground is None else ground.ids,
+            0.0 if paths.fold is None else paths.fold.state.idle / 1000,
+        )
         self._positions: dict[int, int] = {}
+        self._heights: dict[int, int] = {}
         self._asked_at = time.monotonic()
         if paths.fold is not None:
             state = paths.fold.state
@@ -111,8 +113,8 @@ class States:
             StateLostError: There is a partition that the states were not made for.
         """
         for (topic, number), offset in committed.items():
-            self._heard[topic, number] = time.monotonic()
-            self._recall(topic, number, partitions.notes[topic, number])
+            self._sources.take((topic, number))
+            self._sources.recall((topic, number), offset, partitions.notes[topic, number])
             if topic == self.paths.fold_topic:
                 self._open_store(topic, number)
                 self._restore(partitions, number, offset)
@@ -124,11 +126,12 @@ class States:
         behind, and read on in the changelog.
         """
         for (topic, number), offset in committed.items():
-            self._recall(topic, number, partitions.notes[topic, number])
+            self._sources.recall((topic, number), offset, partitions.notes[topic, number])
             if topic != self.paths.fold_topic or number in self._restoring:
                 continue
             assert self._fold is not None
-            if self._fold.shards[number].offset != offset:
+            shard = self._fold.shards[number]
+            if (shard.offset, shard.commits) != (offset, _commits(partitions, topic, number)):
                 del self._fold.shards[number]
                 self._restore(partitions, number, offset)
 
@@ -146,11 +149,6 @@ class States:
             self._open(number, task)
             partitions.proceed((str(self.paths.fold_topic), number))
 
-    def _recall(self, topic: str, number: int, note: str) -> None:
-        """How far a source of events had come, by what was committed with its offset."""
-        if (forward := self.paths.forwards.get(topic)) is not None:
-            forward.highest[source_of(topic, number)] = int(note) if note else NEVER
-
     def _open_store(self, topic: str, number: int) -> None:
         ground = self._ground
         assert ground is not None
@@ -163,15 +161,17 @@ class States:
         if number not in self._stores:
             folder = ground.folder / str(number)
             self._stores[number] = Store.open(
-                folder, identity=ground.identity, max_age=STORE_AGE_SECONDS
+                folder, identity=f"{ground.identity} {number}", max_age=STORE_AGE_SECONDS
             )
 
     def _restore(self, partitions: Partitions, number: int, committed: int | None) -> None:
         assert self._ground is not None
-        task = Restoring(number, self._stores[number], committed, self._index)
+        topic = str(self.paths.fold_topic)
+        commits = _commits(partitions, topic, number)
+        task = Restoring(number, self._stores[number], committed, self._index, commits)
         self._restoring[number] = task
         self._ground.restorer.begin(task)
-        partitions.wait((str(self.paths.fold_topic), number))
+        partitions.wait((topic, number))
 
     def _open(self, number: int, task: Restoring) -> None:
         assert self._fold is not None
@@ -186,17 +186,17 @@ class States:
         shard = self._fold.shards[number] = Shard(
             task.store,
             self._codec,
-            sources=self._sources(number),
+            sources=self._sources_of(number),
             cached=max(1, self._product.limits.cached_states // max(1, len(self._stores))),
             type_entry=self._type_entry,
         )
-        if shard.input_id not in ("", self._ground.input_id):
+        if shard.input_id not in ("", self._ground.ids[str(self.paths.fold_topic)]):
             raise StateLostError(
                 self._product.name,
                 [f"{self.paths.fold_topic} was created anew since its states were made"],
             )
 
-    def _sources(self, number: int) -> Iterable[str]:
+    def _sources_of(self, number: int) -> Iterable[str]:
         assert self._ground is not None
         if not self.paths.forwards:
             return [source_of(str(self.paths.fold_topic), number)]
@@ -206,39 +206,28 @@ class States:
             for partition in range(self._ground.partitions[topic])
         ]
 
-    def drop(self, partitions: Iterable[tuple[str, int]], *, clean: Consumer | None) -> None:
-        """Give partitions up.
-
-        Args:
-            partitions: Those.
-            clean: Asked how far the changelog goes where everything is committed; None where not.
-        """
+    def drop(self, partitions: Iterable[Partition]) -> None:
+        """Give partitions up."""
         for topic, number in partitions:
-            self._heard.pop((topic, number), None)
-            if (forward := self.paths.forwards.get(topic)) is not None:
-                forward.highest.pop(source_of(topic, number), None)
+            self._sources.give_up((topic, number))
             if topic != self.paths.fold_topic:
                 continue
             assert self._fold is not None
-            if (task := self._restoring.pop(number, None)) is not None:
-                task.cancelled.set()
-                if not task.finished.wait(_CANCEL_SECONDS):
-                    # Its thread hangs on the broker, and may yet write: the store stays its own.
-                    self._stores.pop(number, None)
-                    continue
-            shard = self._fold.shards.pop(number, None)
-            store = self._stores.pop(number, None)
-            if store is None:
+            task = self._restoring.pop(number, None)
+            if task is not None and not task.give_up(_CANCEL_SECONDS):
+                # Its thread hangs on the broker, and may yet write: the store stays its own.
+                self._stores.pop(number, None)
                 continue
-            if shard is not None and clean is not None:
-                self._note_position(number, store, clean)
-            store.close()
+            self._fold.shards.pop(number, None)
+            self._heights.pop(number, None)
+            if (store := self._stores.pop(number, None)) is not None:
+                store.close()
 
-    def close(self, clean: Consumer | None) -> None:
+    def close(self) -> None:
         """Give everything up."""
         topic = self.paths.fold_topic
         if topic is not None and self._ground is not None:
-            self.drop([(topic, number) for number in list(self._stores)], clean=clean)
+            self.drop([(topic, number) for number in list(self._stores)])
             self._ground.restorer.close()
 
     # What time does
@@ -260,40 +249,25 @@ class States:
 
     def heard(self, partitions: Iterable[Partition]) -> None:
         """Records of these partitions have come."""
-        self._heard.update(dict.fromkeys(partitions, time.monotonic()))
+        self._sources.heard(partitions)
 
     def has_news(self, partitions: Partitions) -> bool:
         """Whether other workers wait to be told how far our sources have come."""
-        if not self.paths.forwards:
-            return False
-        return self._progress(partitions) != self._told
-
-    def _progress(self, partitions: Partitions) -> Notice:
-        highest: dict[str, int] = {}
-        for forward in self.paths.forwards.values():
-            highest |= {source: at for source, at in forward.highest.items() if at > NEVER}
-        assert self._fold is not None
-        silence = time.monotonic() - self._fold.state.idle / 1000
-        idle = [
-            source_of(*partition)
-            for partition, heard in self._heard.items()
-            if partition[0] in self.paths.forwards
-            and heard < silence
-            and partitions.lag(partition) == 0
-        ]
-        return Notice(highest, tuple(sorted(idle)))
+        return self._sources.has_news(partitions)
 
     # Transactions
 
     def notes(self) -> Mapping[Partition, str]:
-        """What is committed with the offsets of partitions: their highest event time."""
-        return {
-            partition: str(at)
-            for topic, forward in self.paths.forwards.items()
-            for partition in self._heard
-            if partition[0] == topic
-            and (at := forward.highest.get(source_of(*partition), NEVER)) > NEVER
-        }
+        """What is committed with the offsets of partitions.
+
+        Of sources, their topic's id and their highest event time; of the fold's partitions, how
+        many transactions have changed their states.
+        """
+        if self._fold is None:
+            return {}
+        topic = str(self.paths.fold_topic)
+        folded = {(topic, number): str(one.commits) for number, one in self._fold.shards.items()}
+        return {**self._sources.notes(), **folded}
 
     def freeze(self, transaction: Transaction, partitions: Partitions) -> Outcome:
         """Put what was changed into the open transaction, which is then committed.
@@ -319,27 +293,15 @@ class States:
             moved = partition in partitions.moved
             if not moved and not shard:
                 continue
+            # Also where it stays: what is noted with the offset says which states belong to it.
+            partitions.moved.add(partition)
             offset = partitions.positions[partition] if moved else None
-            flush = shard.freeze(offset=offset, input_id=self._ground.input_id)
+            flush = shard.freeze(offset=offset, input_id=self._ground.ids[topic])
             transaction.note(self._product.changelog_topic, number, flush.entries)
             outcome.facts += flush.facts
         transaction.publish(self._product.output.topic, outcome.facts)
-        self._tell_progress(transaction, partitions)
+        self._sources.tell(transaction, topic, self._ground.partitions[topic], partitions)
         return outcome
-
-    def _tell_progress(self, transaction: Transaction, partitions: Partitions) -> None:
-        now = time.monotonic()
-        if not self.paths.forwards or now - self._told_at < _PROGRESS_SECONDS:
-            return
-        progress = self._progress(partitions)
-        if progress == self._told:
-            return
-        assert self._ground is not None
-        topic = self._product.repartition_topic
-        encoded = msgspec.json.encode(progress)
-        for number in range(self._ground.partitions[topic]):
-            transaction.tell(topic, number, encoded)
-        self._told, self._told_at = progress, now
 
     def commit(self, consumer: Consumer) -> None:
         """The transaction that was frozen is committed.
@@ -349,13 +311,16 @@ class States:
         """
         if self._fold is None:
             return
+        # The group let us commit: nobody else has written to the changelog since it was asked.
+        self._positions.update(self._heights)
+        self._heights.clear()
         now = time.time()
         for number, shard in self._fold.shards.items():
             shard.commit(Position(self._positions[number], now))
-        if time.monotonic() - self._asked_at > _POSITION_SECONDS:
+        if time.monotonic() - self._asked_at > _HEIGHT_SECONDS:
             self._asked_at = time.monotonic()
             for number in self._fold.shards:
-                self._note_position(number, self._stores[number], consumer)
+                self._ask_height(number, consumer)
 
     def thaw(self) -> None:
         """The transaction is not committed, or perhaps not: forget its changes."""
@@ -363,19 +328,27 @@ class States:
             return
         for shard in self._fold.shards.values():
             shard.thaw()
-        self._told = Notice({})
+        self._heights.clear()
+        self._sources.untell()
 
-    def _note_position(self, number: int, store: Store, consumer: Consumer) -> None:
-        """Have a store know how far the changelog goes, while nothing of ours is on its way there.
+    def _ask_height(self, number: int, consumer: Consumer) -> None:
+        """Ask how far the changelog goes, while nothing of ours is on its way there.
 
-        It saves reading as much again, and nothing depends on it.
+        All of it is in the store, unless another worker has taken over without our knowing; the
+        next commit tells. It saves reading as much again, and nothing else depends on it.
         """
         place = TopicPartition(self._product.changelog_topic, number)
         try:
-            _, high = consumer.get_watermark_offsets(place, timeout=_ASK_SECONDS)
-            store.apply({}, Position(high, time.time()))
-        except (KafkaException, PlatformError) as error:
+            _, self._heights[number] = consumer.get_watermark_offsets(place, timeout=_ASK_SECONDS)
+        except KafkaException as error:
             # The position that is there stays right.
-            log.debug("%s[%d]: position not noted: %s", place.topic, number, error)
-        else:
-            self._positions[number] = high
+            log.debug("%s[%d]: height not known: %s", place.topic, number, error)
+
+
+def _commits(partitions: Partitions, topic: str, number: int) -> int:
+    """How many transactions have changed a partition, by what is noted with its offset.
+
+    Whoever sets an offset by hand notes nothing, or something else.
+    """
+    note = partitions.notes[topic, number]
+    return int(note) if note.isdecimal() else 0

@@ -119,19 +119,22 @@ class Worker:
             # What was not committed is read again by whoever has the partitions next.
             raise BrokerError(f"stopped without committing: {error}") from error
         finally:
-            self._settle_or_step_back()
-            clean = not self._ledger
-            self._ledger.abandon(Ending.ABORTED)
-            self._states.close(self._consumer if clean else None)
-            self._consumer.close()
-            self._transaction.drop()
+            try:
+                self._settle_or_step_back()
+                self._ledger.abandon(Ending.ABORTED)
+            finally:
+                self._states.close()
+                self._consumer.close()
+                self._transaction.drop()
 
     def _turn(self) -> None:
         """One turn of the loop, in order."""
         try:
             # 1. Poll. Assignments change in here, by the callbacks below.
             records, events = self._poll()
-            if self._failure is not None and not self._stop.is_set():
+            if self._failure is not None:
+                if self._stop.is_set():
+                    return
                 raise self._failure
             if self._must_rewind:
                 self._rewind()
@@ -303,11 +306,11 @@ class Worker:
         if not self._partitions.positions:
             # Nothing is ours, so nothing is ours to end: another worker may be at it.
             self._must_rewind = False
-            self._ledger.resolve({})
+            self._ledger.resolve({}, {})
             return
         self._transaction.ready(within=self._pace.patience)
         committed = self._partitions.rewind(within=self._pace.patience)
-        self._ledger.resolve(committed)
+        self._ledger.resolve(committed, self._partitions.notes)
         self._states.resume(self._partitions, committed)
         self._must_rewind = False
 
@@ -316,8 +319,8 @@ class Worker:
         error = event.error()
         assert error is not None
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's public code
-            topic, number, offset = event.topic(), event.partition(), event.offset()
-            if self._partitions.reached_end(topic, number, offset):  # type: ignore[arg-type]  # it has all
+            place: Any = (event.topic(), event.partition(), event.offset())
+            if self._partitions.reached_end(*place):
                 self._ledger.begin(self._membership())
             return
         fault = consumer_fault(error, self._product.name, where(event))
@@ -335,8 +338,7 @@ class Worker:
         if self._states.has_news(self._partitions):
             self._ledger.begin(self._membership())
         self._partitions.retry_due()
-        fault = self._partitions.exhausted(self._pace.patience)
-        if fault is not None:
+        if (fault := self._partitions.exhausted(self._pace.patience)) is not None:
             raise fault
         for partition in self._partitions.positions:
             self._witness.lag(*partition, self._partitions.lag(partition))
@@ -391,8 +393,7 @@ class Worker:
         self._forget(lost)
 
     def _forget(self, partitions: list[TopicPartition]) -> None:
-        settled = None if self._ledger or self._must_rewind else self._consumer
-        self._states.drop(((tp.topic, tp.partition) for tp in partitions), clean=settled)
+        self._states.drop((tp.topic, tp.partition) for tp in partitions)
         self._partitions.drop(partitions)
         for tp in partitions:
             self._witness.lag(tp.topic, tp.partition, None)

@@ -149,8 +149,8 @@ def test_the_committed_offsets_tell_how_one_of_unknown_end_ended(
         started(ledger, offset=7).settle()
     assert told.endings == []
 
-    ledger.resolve(committed)
-    ledger.resolve(committed)
+    ledger.resolve(committed, {})
+    ledger.resolve(committed, {})
 
     assert told.endings == ending
     assert len(told.transactions) == ending.count(Ending.COMMITTED)
@@ -163,8 +163,8 @@ def test_how_it_ended_is_not_told_by_who_lost_its_partitions(
     with pytest.raises(ProducerLostError):
         started(ledger).settle()
 
-    ledger.resolve({})
-    ledger.resolve({P: 7})
+    ledger.resolve({}, {})
+    ledger.resolve({P: 7}, {})
 
     assert told.endings == []
 

@@ -71,6 +71,7 @@ class Scene:
             "MESH_REGISTRY_URL": registry_url or self.stack.registry_url,
             "MESH_KAFKA_CONFIG": str(config),
             "MESH_PRODUCTS": str(self.products),
+            "MESH_STATE": str(self.state),
         }
         log = self.folder / f"slot-{number}-{len(self.slots)}.log"
         slot = SlotProcess(self.product.name, number, environment=environment, log=log, pace=pace)
@@ -80,6 +81,11 @@ class Scene:
     def sibling(self, name: str) -> Path:
         """A file beside the product's transformation, which looks for it."""
         return self.folder / "src" / "transformations" / name
+
+    @property
+    def state(self) -> Path:
+        """Where workers keep what the product remembers."""
+        return self.products.parent / "state"
 
     @property
     def raw(self) -> str:

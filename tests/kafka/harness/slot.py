@@ -127,6 +127,10 @@ class SlotProcess:
             for line in self.said().splitlines()
         )
 
+    def is_remembering(self) -> bool:
+        """Whether the states of one of its partitions are there."""
+        return ": restored, " in self.said()
+
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples with these labels; 0 if it cannot be asked."""
         try:
