@@ -71,6 +71,13 @@ class Offsets:
         Raises:
             PlatformError: The broker did not answer, or refused; or a transaction stayed undecided.
         """
+        return {partition: tp.offset for partition, tp in self._ask(partitions).items()}
+
+    def notes(self, partitions: Iterable[Partition]) -> dict[Partition, str]:
+        """What is noted with the offsets, as their metadata; otherwise as `committed`."""
+        return {partition: tp.metadata or "" for partition, tp in self._ask(partitions).items()}
+
+    def _ask(self, partitions: Iterable[Partition]) -> dict[Partition, TopicPartition]:
         asked = [TopicPartition(*partition) for partition in partitions]
         if not asked:
             return {}
@@ -83,7 +90,7 @@ class Offsets:
             return found
 
         found: list[TopicPartition] = patiently(ask, [], f"read the offsets of {self._group}")
-        return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
+        return {(tp.topic, tp.partition): tp for tp in found if tp.offset >= 0}
 
 
 def committed(

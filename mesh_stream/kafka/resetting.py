@@ -75,6 +75,7 @@ def begin_at(
     product: Product,
     offsets: Mapping[Partition, int],
     metas: Mapping[int, Meta],
+    notes: Mapping[Partition, str],
 ) -> None:
     """Commits a group's offsets and what the changelog says of them, in one transaction.
 
@@ -86,6 +87,7 @@ def begin_at(
         product: Whose group it is; without members.
         offsets: The next offset of each partition that is to be set.
         metas: Changelog partition -> how far its part of the state has come.
+        notes: What is noted with the offsets.
 
     Raises:
         MeshError: The group has members.
@@ -98,7 +100,10 @@ def begin_at(
         producer, consumer = Producer(config), Consumer(outsider)
     except KafkaException as cause:
         raise settings_error(settings, cause) from cause
-    positions = [TopicPartition(*partition, offset) for partition, offset in offsets.items()]
+    positions = [
+        TopicPartition(*partition, offset, metadata=notes.get(partition, ""))
+        for partition, offset in offsets.items()
+    ]
     try:
         # Ends what a reset that was killed here may have left open.
         producer.init_transactions(SECONDS)

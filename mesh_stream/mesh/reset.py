@@ -28,18 +28,20 @@ one that is gone.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mesh_stream.errors import MeshError, NotProvisionedError, StoreError
 from mesh_stream.kafka import resetting, topics
 from mesh_stream.kafka.client import Admin
-from mesh_stream.kafka.groups import committed, members
+from mesh_stream.kafka.groups import Offsets, committed, members
 from mesh_stream.kafka.reader import Reader
 from mesh_stream.kafka.topics import Topic
 from mesh_stream.mesh.actions import CreateTopic, counted
 from mesh_stream.mesh.plan import repartition_width
+from mesh_stream.pipeline.notes import source_note, source_of_note
+from mesh_stream.pipeline.windows import NEVER
 from mesh_stream.product.product import Product, State
 from mesh_stream.settings import Settings
 
@@ -116,13 +118,10 @@ class Situation:
     def positions(self) -> dict[tuple[str, int], int]:
         """What has to be committed for the product to begin where it is to."""
         state = self.product.state
-        # A commit of ours takes what was noted with the offset: how far a source of the repartition
-        # topic had come in time. So those that stay as they are are not committed again.
-        again = state is not None and not state.repartitions
         positions = {
             (place.topic, place.partition): place.next
             for place in self.inputs
-            if place.next is not None and (again or place.next != place.committed)
+            if place.next is not None and (state is not None or place.next != place.committed)
         }
         if self.keep and state is not None and state.repartitions:
             # Not left to the broker, which forgets them with the topic in its own time.
@@ -284,17 +283,36 @@ def _creation(anew: CreateTopic, admin: Admin) -> Step:
 
 def _begin(found: Situation, settings: Settings, admin: Admin) -> None:
     product, positions = found.product, found.positions
-    metas = {}
+    metas, notes = {}, {}
     if product.state is not None:
         repartitions = product.state.repartitions
         source = product.repartition_topic if repartitions else product.inputs[0].topic
-        identity = topics.describe(admin, [source])[source].id
+        described = topics.describe(admin, {topic for topic, _ in positions})
         metas = {
-            number: resetting.empty_at(offset, identity)
+            number: resetting.empty_at(offset, described[topic].id)
             for (topic, number), offset in positions.items()
             if topic == source
         }
-    resetting.begin_at(settings, admin, product, positions, metas)
+        ids = {topic: one.id for topic, one in described.items() if topic != source}
+        notes = _notes(settings, product.group, [at for at in positions if at[0] in ids], ids)
+    resetting.begin_at(settings, admin, product, positions, metas, notes)
+
+
+def _notes(
+    settings: Settings, group: str, sources: Sequence[tuple[str, int]], ids: Mapping[str, str]
+) -> dict[tuple[str, int], str]:
+    """Returns what is noted with the offsets of sources that stay: how far they had come in time.
+
+    Of one that was made anew, or whose offset somebody set by hand, nothing is known of that.
+    """
+    with Offsets(settings, group) as offsets:
+        there = offsets.notes(sources)
+    notes = {}
+    for topic, number in sources:
+        topic_id, highest = source_of_note(there.get((topic, number), "")) or ("", NEVER)
+        highest = highest if topic_id == ids[topic] else NEVER
+        notes[topic, number] = source_note(ids[topic], highest)
+    return notes
 
 
 def _beginnings(found: Situation) -> str:

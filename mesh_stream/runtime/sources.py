@@ -14,6 +14,7 @@ import msgspec
 
 from mesh_stream.errors import StateLostError
 from mesh_stream.pipeline.events import Notice, source_of
+from mesh_stream.pipeline.notes import source_note, source_of_note
 from mesh_stream.pipeline.sinks import Forward
 from mesh_stream.pipeline.windows import NEVER
 from mesh_stream.runtime.partitions import Partition, Partitions
@@ -74,22 +75,23 @@ class Sources:
         forward.highest.pop(source_of(topic, number), None)
         if offset is None:
             return
-        topic_id, _, at = note.partition(" ")
-        if not at:
+        noted = source_of_note(note)
+        if noted is None:
             found = (
                 f"the group's offset of {topic}[{number}], {offset}, was set by hand: events would "
                 f"be counted again, or never"
             )
             raise StateLostError(self._product, [found])
+        topic_id, highest = noted
         if topic_id != self._ids[topic]:
             found = f"{topic} was created anew since its events were counted"
             raise StateLostError(self._product, [found])
-        forward.highest[source_of(topic, number)] = int(at)
+        forward.highest[source_of(topic, number)] = highest
 
     def notes(self) -> dict[Partition, str]:
         """What is committed with the sources' offsets: topic id, and highest event time."""
         return {
-            (topic, number): f"{self._ids[topic]} {forward.highest.get(source, NEVER)}"
+            (topic, number): source_note(self._ids[topic], forward.highest.get(source, NEVER))
             for topic, number in self._heard
             if (forward := self._forwards.get(topic)) is not None
             and (source := source_of(topic, number))

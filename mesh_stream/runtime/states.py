@@ -27,6 +27,7 @@ from mesh_stream.errors import StateLostError
 from mesh_stream.kafka.topics import TOMBSTONE_RETENTION_MS
 from mesh_stream.pipeline.events import source_of
 from mesh_stream.pipeline.fold import Fold
+from mesh_stream.pipeline.notes import commits_of_note, states_note
 from mesh_stream.pipeline.paths import Paths
 from mesh_stream.pipeline.record import Outcome
 from mesh_stream.pipeline.shard import Shard
@@ -131,7 +132,8 @@ class States:
                 continue
             assert self._fold is not None
             shard = self._fold.shards[number]
-            if (shard.offset, shard.commits) != (offset, _commits(partitions, topic, number)):
+            commits = commits_of_note(partitions.notes[topic, number])
+            if (shard.offset, shard.commits) != (offset, commits):
                 del self._fold.shards[number]
                 self._restore(partitions, number, offset)
 
@@ -167,7 +169,7 @@ class States:
     def _restore(self, partitions: Partitions, number: int, committed: int | None) -> None:
         assert self._ground is not None
         topic = str(self.paths.fold_topic)
-        commits = _commits(partitions, topic, number)
+        commits = commits_of_note(partitions.notes[topic, number])
         task = Restoring(number, self._stores[number], committed, self._index, commits)
         self._restoring[number] = task
         self._ground.restorer.begin(task)
@@ -258,15 +260,12 @@ class States:
     # Transactions
 
     def notes(self) -> Mapping[Partition, str]:
-        """What is committed with the offsets of partitions.
-
-        Of sources, their topic's id and their highest event time; of the fold's partitions, how
-        many transactions have changed their states.
-        """
+        """What is committed with the offsets of partitions."""
         if self._fold is None:
             return {}
         topic = str(self.paths.fold_topic)
-        folded = {(topic, number): str(one.commits) for number, one in self._fold.shards.items()}
+        shards = self._fold.shards.items()
+        folded = {(topic, number): states_note(shard.commits) for number, shard in shards}
         return {**self._sources.notes(), **folded}
 
     def freeze(self, transaction: Transaction, partitions: Partitions) -> Outcome:
@@ -343,12 +342,3 @@ class States:
         except KafkaException as error:
             # The position that is there stays right.
             log.debug("%s[%d]: height not known: %s", place.topic, number, error)
-
-
-def _commits(partitions: Partitions, topic: str, number: int) -> int:
-    """How many transactions have changed a partition, by what is noted with its offset.
-
-    Whoever sets an offset by hand notes nothing, or something else.
-    """
-    note = partitions.notes[topic, number]
-    return int(note) if note.isdecimal() else 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from mesh_stream.kafka import topics
 from mesh_stream.kafka.client import Admin, admin
@@ -312,6 +312,22 @@ def test_an_input_that_was_created_anew_is_accepted(
 
     product.run()
     assert product.newest()["z"] == 9
+
+
+def test_an_offset_that_somebody_set_is_accepted_where_events_go_to_be_keyed(
+    call: Call, made: Made
+) -> None:
+    product = made(keyed=False)
+    group = product.product.group
+    consumer = Consumer({"bootstrap.servers": product.stack.bootstrap_servers, "group.id": group})
+    consumer.commit(offsets=[TopicPartition(product.raw, 0, 0)], asynchronous=False)
+    consumer.close()
+    assert f"the group's offset of {product.raw}[0], 0, was set by hand" in product.refusal()
+
+    ok(call("reset", product.name, "--keep-position", "--yes"))
+
+    product.run()
+    assert product.lag() == 0
 
 
 def test_a_product_that_stands_well_and_remembers_nothing_has_nothing_to_reset(

@@ -97,6 +97,7 @@ def test_positions_and_what_the_changelog_says_of_them_come_together(
         product.product,
         {(product.raw, 0): 5, (product.raw, 1): 7},
         {0: empty_at(5, "id"), 1: empty_at(7, "id")},
+        {},
     )
     assert product.positions() == {(product.raw, 0): 5, (product.raw, 1): 7}
     assert {at: (meta.offset, meta.input_id) for at, meta in noted(product).items()} == {
@@ -114,7 +115,12 @@ def test_nothing_is_forgotten_or_begun_while_somebody_is_in_the_group(
         forget_offsets(client, group)
     with pytest.raises(MeshError, match=f"a worker has joined group {group} meanwhile"):
         begin_at(
-            product.settings, client, product.product, {(product.raw, 0): 5}, {0: empty_at(5, "id")}
+            product.settings,
+            client,
+            product.product,
+            {(product.raw, 0): 5},
+            {0: empty_at(5, "id")},
+            {},
         )
     assert noted(product) == {}
     assert product.positions() == {}
@@ -135,7 +141,7 @@ def test_a_beginning_that_was_killed_half_way_is_not_seen_and_is_in_nobodys_way(
     killed.flush(WITHIN)
 
     begin_at(
-        product.settings, client, product.product, {(product.raw, 0): 5}, {0: empty_at(5, "id")}
+        product.settings, client, product.product, {(product.raw, 0): 5}, {0: empty_at(5, "id")}, {}
     )
 
     assert {at: meta.offset for at, meta in noted(product).items()} == {0: 5}

@@ -252,14 +252,28 @@ def test_the_position_and_the_watermark_are_committed_with_the_states() -> None:
 
     assert flush.entries.keys() == {KEYS[0], META, TYPE[0]}
     meta = msgspec.msgpack.decode(flush.entries[META] or b"", type=Meta)
-    assert meta == Meta(12, "id", Progress({"a": 7}))
+    assert meta == Meta(12, "id", Progress({"a": 7}), 1)
     again = shard(store)
     assert (again.offset, again.input_id, again.watermark.highest) == (12, "id", {"a": 7})
     # The type is told once.
     assert commit(again, offset=13).entries.keys() == {META}
     # What only time changed does not move the position.
     put(again, KEYS[0], None)
-    assert msgspec.msgpack.decode(commit(again, None).entries[META] or b"", type=Meta).offset == 13
+    meta = msgspec.msgpack.decode(commit(again, None).entries[META] or b"", type=Meta)
+    assert (meta.offset, meta.commits) == (13, 3)
+
+
+def test_transactions_that_were_not_committed_do_not_count() -> None:
+    one = shard()
+    commit(one, offset=1)
+    put(one, KEYS[0], Frozen(1))
+    one.freeze(offset=2, input_id="id")
+    assert one.commits == 2
+
+    one.thaw()
+    assert one.commits == 1
+    commit(one, offset=2)
+    assert one.commits == 2
 
 
 def test_the_type_is_told_again_where_the_transaction_that_told_it_was_not_committed() -> None:

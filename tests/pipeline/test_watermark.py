@@ -55,9 +55,24 @@ def test_where_every_source_is_idle_it_stays() -> None:
 
 
 def test_a_source_that_is_none_any_more_counts_for_nothing() -> None:
-    watermark = Watermark(["a"], Progress({"a": 9, "gone": 1}))
+    watermark = Watermark(["raw.a:0"], Progress({"raw.a:0": 9, "raw.gone:0": 1}))
 
     assert watermark.advance() == 9
+
+
+def test_a_partition_that_a_topic_has_got_is_waited_for_once_it_has_brought_something() -> None:
+    watermark = of("raw.a:0", "raw.a:1")
+    watermark.reached("raw.a:0", 20)
+    watermark.reached("raw.a:1", 20)
+    watermark.reached("raw.a:2", 9)
+    assert watermark.advance() == 9
+
+    again = Watermark(["raw.a:0", "raw.a:1"], watermark.progress())
+    again.reached("raw.a:0", 30)
+    again.reached("raw.a:1", 30)
+    assert again.advance() == 9
+    again.reached("raw.a:2", 25)
+    assert again.advance() == 25
 
 
 STEPS = st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.integers(-50, 50)), max_size=30)
