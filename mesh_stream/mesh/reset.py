@@ -372,7 +372,7 @@ def _kept_meaning(found: Situation) -> Iterator[str]:
         where = f"{place.topic}[{place.partition}]"
         if place.recreated:
             yield f"{where} was created anew: it is read from its beginning, offset {place.first}"
-        elif place.committed is None:
+        elif place.committed is None and place.end > place.first:
             yield f"{where} has no position: it is read from its beginning"
     waiting = sum(place.end - (place.committed or place.first) for place in found.passing)
     if waiting > 0:
