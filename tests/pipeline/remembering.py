@@ -342,25 +342,21 @@ class Course:
             busy = sum(self.read(place, 1_000) for place in self.logs)
             busy += sum(self.close(number, 1_000) for number in self.fold.shards)
 
-    def stumble(self, seed: int, *, aborts: bool = True, turns: int = 60) -> None:
-        """Read, close, tell, freeze, commit and abort in some order."""
+    def stumble(self, seed: int, *, turns: int = 200) -> None:
+        """Read, close, tell, freeze, commit, and now and then abort or restart, in some order."""
         choose = random.Random(seed)
-        for _ in range(turns):
-            match choose.randrange(12 if aborts else 10):
-                case 0 | 1 | 2 | 3 | 4:
-                    self.read(choose.choice(list(self.logs)), choose.randint(1, 4))
-                case 5 | 6:
-                    self.close(choose.randrange(self.partitions), choose.randint(1, 3))
-                case 7:
-                    self.freeze()
-                case 8:
-                    self.commit()
-                case 9:
-                    self.tell()
-                case 10:
-                    self.abort()
-                case _:
-                    self.restart()
+        places, numbers = list(self.logs), range(self.partitions)
+        turn: dict[Callable[[], object], int] = {
+            lambda: self.read(choose.choice(places), choose.randint(1, 3)): 10,
+            lambda: self.close(choose.choice(numbers), choose.randint(1, 3)): 4,
+            self.tell: 2,
+            self.freeze: 4,
+            self.commit: 4,
+            self.abort: 1,
+            self.restart: 1,
+        }
+        for act in choose.choices(list(turn), list(turn.values()), k=turns):
+            act()
 
     # What came of it
 

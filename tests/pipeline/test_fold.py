@@ -729,11 +729,32 @@ def test_an_event_from_before_does_not_shorten_a_keys_time() -> None:
     one = driver(ttl=HOUR)
     one.send(move(1, at=T0 + 30 * MINUTE))
     one.send(move(1, at=T0))
-    one.send(move(0, "nothing", at=T0 + 40 * MINUTE))
 
-    one.advance(T0 + HOUR + 40 * MINUTE - 1)
+    one.advance(T0 + HOUR + 30 * MINUTE - 1)
     assert one.state("a") == Balance("a", 2)
-    one.advance(T0 + HOUR + 40 * MINUTE)
+    one.advance(T0 + HOUR + 30 * MINUTE)
+    assert one.states == {}
+
+
+def test_an_event_that_changes_nothing_prolongs_a_keys_time() -> None:
+    one = driver(ttl=HOUR)
+    one.send(move(1))
+    one.send(move(0, "nothing", at=T0 + MINUTE))
+
+    one.advance(T0 + HOUR)
+    assert one.states.keys() == {"a"}
+    one.advance(T0 + HOUR + MINUTE)
+    assert one.states == {}
+
+
+def test_a_session_that_went_on_closes_when_it_ends() -> None:
+    one = driver(window=Session(5 * MINUTE), emit=Emit.ON_CLOSE)
+    one.send(move(1))
+    one.send(move(2, at=T0 + 4 * MINUTE))
+
+    for early in (5, 6, 8):
+        assert one.advance(T0 + early * MINUTE).facts == []
+    assert one.advance(T0 + 9 * MINUTE).facts == [{"sku": "a", "units": 3}]
     assert one.states == {}
 
 
@@ -785,3 +806,17 @@ def test_a_window_closes_with_the_last_moment_of_its_grace(window: Hopping | Ses
 
     assert one.advance(end + MINUTE - 1).facts == []
     assert one.advance(end + MINUTE).facts == [{"sku": "a", "units": 3}]
+
+
+def test_a_window_that_was_not_committed_when_its_time_came_closes_once_it_is() -> None:
+    said = state(window=TUMBLING, emit=Emit.ON_CLOSE, repartitions=False)
+    course = Course(remembering(said), {("raw.moves", 0): [record(Move("a", 1), 0)]})
+    course.read(("raw.moves", 0))
+    course.fold.shards[0].watermark.reached("raw.moves:0", FAR)
+    assert (course.close(0, 9), course.fold.shards[0].unseen) == (0, False)
+
+    course.freeze()
+    assert course.close(0, 9) == 0
+    course.commit()
+
+    assert course.close(0, 9) == 1

@@ -330,3 +330,11 @@ def test_it_says_whether_anything_is_to_be_committed() -> None:
     one.rollback()
     put(one, KEYS[0], None)
     assert one
+
+
+def test_the_type_is_told_with_the_first_position() -> None:
+    one = shard()
+    one.publish(KEYS[0], fact("a"))
+
+    assert commit(one, None).entries == {}
+    assert commit(one, 1).entries.keys() == {META, TYPE[0]}
