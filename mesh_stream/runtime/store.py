@@ -12,7 +12,6 @@ order of the writes. After a crash or a power cut the store is as some earlier w
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import logging
 import os
@@ -23,18 +22,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self, cast
 
-from rocksdict import (
-    BlockBasedOptions,
-    Cache,
-    DBCompressionType,
-    Options,
-    Rdict,
-    ReadOptions,
-    WriteBatch,
-    WriteOptions,
-)
+from rocksdict import Rdict, ReadOptions
 
 from mesh_stream.errors import StoreError
+from mesh_stream.runtime.rocksdb import (
+    is_behind,
+    is_empty,
+    is_machine_fault,
+    manifest_fault,
+    options,
+    wrote,
+)
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +41,10 @@ MEMORY_BYTES = 24 << 20
 
 # What a crash makes a restart replay of the changelog: so much of it, or one write buffer.
 FLUSH_SECONDS = 60.0
+
+# How long a write waits for the files to be in order; a disk that works never takes that long.
+STALL_SECONDS = 10.0
+ASK_AGAIN_SECONDS = 0.002
 
 # By how much the clock may have been ahead of today's when the store was last written.
 CLOCK_SECONDS = 300.0
@@ -53,15 +55,6 @@ OWN_KEY = b""
 FIRST_KEY = b"\x00"
 FORMAT = 1
 HEADER = struct.Struct(">Bqd")
-
-# Faults of the machine, in the words in which RocksDB passes them on: the files may well be sound.
-MACHINE_FAULTS = tuple(
-    os.strerror(number)
-    for number in (
-        errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
-        errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOLCK,
-    )
-)  # fmt: skip
 
 
 class Position(NamedTuple):
@@ -86,9 +79,6 @@ class Store:
         self._database: Rdict | None = None
         self._position: Position | None = None
         self._flushed_at = 0.0
-        self._unlogged = WriteOptions()
-        # The binding has an attribute here; its stub declares a method.
-        self._unlogged.disable_wal = True  # type: ignore[method-assign,assignment]
 
     @classmethod
     def open(
@@ -153,7 +143,7 @@ class Store:
         changes: Mapping[bytes, bytes | None] | Iterable[tuple[bytes, bytes | None]],
         position: Position | None,
     ) -> None:
-        """Write all of it or nothing; what is written after a `StoreError` is not to be relied on.
+        """Write all of it or nothing. Other threads run while RocksDB works.
 
         Args:
             changes: Key -> value, or None to delete the key. Of pairs with the same key the last
@@ -169,16 +159,14 @@ class Store:
             raise ValueError("the empty key is the store's own")
         database = self._opened()
         position = position or self._position
-        batch = WriteBatch(raw_mode=True)
-        put = batch.put
-        for key, value in changes.items():
-            if value is None:
-                batch.delete(key)
-            else:
-                put(key, value)
-        put(OWN_KEY, HEADER.pack(FORMAT, *(position or (-1, 0.0))) + self._identity)
+        own = HEADER.pack(FORMAT, *(position or (-1, 0.0))) + self._identity
+        until = time.monotonic() + STALL_SECONDS
         try:
-            database.write(batch, self._unlogged)
+            while is_behind(database) or not wrote(database, changes, (OWN_KEY, own)):
+                if time.monotonic() > until:
+                    cause = f"flushes and merges of its files are {STALL_SECONDS:.0f} s behind"
+                    raise _machine_fault(self._folder, "written", cause)
+                time.sleep(ASK_AGAIN_SECONDS)
             if time.monotonic() - self._flushed_at > FLUSH_SECONDS:
                 database.flush(wait=False)
                 self._flushed_at = time.monotonic()
@@ -229,7 +217,7 @@ class Store:
         """
         self._discard()
         try:
-            self._database = Rdict(str(self._files), self._options())
+            self._database = Rdict(str(self._files), options(self._memory_bytes))
         except Exception as error:
             raise _machine_fault(self._folder, "made", str(error)) from error
 
@@ -243,10 +231,11 @@ class Store:
     def _begin(self, max_age: float) -> None:
         self._flushed_at = time.monotonic()
         try:
-            self._database = Rdict(str(self._files), self._options())
-            doubt = self._doubt(self._database, max_age)
+            if not (doubt := manifest_fault(self._files)):
+                self._database = Rdict(str(self._files), options(self._memory_bytes))
+                doubt = self._doubt(self._database, max_age)
         except Exception as error:
-            if _is_machine_fault(error):
+            if is_machine_fault(error):
                 raise _machine_fault(self._folder, "opened", str(error)) from error
             doubt = f"it is unreadable: {error}"
         if doubt:
@@ -257,7 +246,7 @@ class Store:
         """Why the store as found is not to be trusted; empty where it is. Sets its position."""
         record: bytes | None = database.get(OWN_KEY)
         if record is None:
-            return "" if _is_empty(database) else "it does not say whose it is"
+            return "" if is_empty(database) else "it does not say whose it is"
         if len(record) < HEADER.size or record[0] != FORMAT:
             return f"its format is not the one expected, {FORMAT}"
         _, changelog, written_at = HEADER.unpack_from(record)
@@ -274,28 +263,6 @@ class Store:
         self._position = Position(changelog, written_at)
         return ""
 
-    def _options(self) -> Options:
-        table = BlockBasedOptions()
-        table.set_block_cache(Cache(self._memory_bytes // 2))
-        table.set_bloom_filter(10, block_based=False)
-        # Filters and indexes count as cached too, or memory would grow with the state.
-        table.set_cache_index_and_filter_blocks(True)
-        table.set_pin_l0_filter_and_index_blocks_in_cache(True)
-        options = Options(raw_mode=True)
-        options.set_block_based_table_factory(table)
-        options.set_compression_type(DBCompressionType.lz4())
-        # One buffer is filled while up to two are being flushed.
-        options.set_write_buffer_size(self._memory_bytes // 6)
-        options.set_max_write_buffer_number(3)
-        options.set_max_background_jobs(2)
-        # Of each store; a process has 1,024 descriptors by default, and may have many stores.
-        options.set_max_open_files(64)
-        options.set_keep_log_file_num(1)
-        options.set_max_log_file_size(1 << 20)
-        options.set_stats_dump_period_sec(0)
-        options.set_stats_persist_period_sec(0)
-        return options
-
     def _opened(self) -> Rdict:
         if self._database is None:
             raise StoreError(f"the state store in {self._folder} is closed; open it again")
@@ -305,7 +272,7 @@ class Store:
         # The binding raises `Exception` itself for whatever RocksDB reports, and nothing else does.
         if type(error) is not Exception:
             raise error
-        if _is_machine_fault(error):
+        if is_machine_fault(error):
             return _machine_fault(self._folder, done, str(error))
         self._discard()
         return StoreError(
@@ -333,17 +300,6 @@ class Store:
                 shutil.rmtree(self._files)
         except OSError as error:
             raise _machine_fault(self._folder, "wiped", str(error)) from error
-
-
-def _is_empty(database: Rdict) -> bool:
-    cursor = database.iter()
-    cursor.seek_to_first()
-    cursor.status()
-    return not cursor.valid()
-
-
-def _is_machine_fault(error: Exception) -> bool:
-    return any(words in str(error) for words in MACHINE_FAULTS)
 
 
 def _machine_fault(folder: Path, done: str, cause: str) -> StoreError:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from mesh_stream.errors import StoreError
+from mesh_stream.runtime import rocksdb as rocksdb_module
 from mesh_stream.runtime import store as store_module
 from mesh_stream.runtime.store import Position, Store
 from tests.deadline import eventually
@@ -44,9 +45,12 @@ def everything(store: Store) -> dict[bytes, bytes]:
     return dict(store.scan(b"", b"\xff" * 8, 1_000_000))
 
 
-def generation(number: int, *, keys: int = 200) -> dict[bytes, bytes | None]:
-    """One batch over always the same keys, each value saying which batch it is of."""
-    return {b"s%05d" % key: b"%08d" % number * 10 for key in range(keys)}
+def generation(number: int) -> dict[bytes, bytes | None]:
+    """One batch over always the same keys, each value saying which batch it is of.
+
+    Batches differ in size, so that write buffers are full now after this one, now after that.
+    """
+    return {b"s%05d" % key: b"%08d" % number * (1 + number * 7 % 13) for key in range(200)}
 
 
 def whole_generation(store: Store) -> int:
@@ -341,7 +345,7 @@ def test_a_killed_writer_leaves_what_some_write_left(tmp_path: Path) -> None:
     print(f"seed {seed}")  # noqa: T201 - shown when the test fails, to run it again
     chance = random.Random(seed)
     reached = []
-    for _ in range(15):
+    for _ in range(10):
         with subprocess.Popen(
             [sys.executable, "-c", WRITE, str(tmp_path)], stdout=subprocess.PIPE
         ) as writer:
@@ -475,6 +479,28 @@ def test_damage_met_while_reading_wipes_the_store_and_says_what_to_do(
 
 
 # What the machine refuses
+
+
+@pytest.mark.parametrize("behind", ["flushes", "merges"])
+def test_a_write_that_cannot_be_made_is_given_up_after_a_while_and_costs_no_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behind: str
+) -> None:
+    store = opened(tmp_path)
+    store.apply(generation(1), now(1))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "STALL_SECONDS", 0.05)
+        if behind == "flushes":
+            patch.setattr(store_module, "wrote", lambda *_: False)
+        else:
+            patch.setattr(rocksdb_module, "FILES_TO_MERGE", -1)
+        with pytest.raises(StoreError, match=r"cannot be written: flushes and merges .* behind"):
+            store.apply(generation(2), now(2))
+
+    assert whole_generation(store) == 1
+    store.apply(generation(3), now(3))
+    assert whole_generation(store) == 3
+    store.close()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
