@@ -23,6 +23,7 @@ import msgspec
 
 from mesh_stream.errors import CodeError, ContractError
 from mesh_stream.pipeline.encode import arrival
+from mesh_stream.pipeline.headers import headers_of
 from mesh_stream.pipeline.input_time import InputTime
 from mesh_stream.pipeline.record import Filtered, Message, Outcome
 from mesh_stream.pipeline.shape import Shape, is_record
@@ -77,7 +78,7 @@ class Arrival(msgspec.Struct, gc=False):
         return self.message.value()
 
     def headers(self) -> Any:  # noqa: D102
-        return self.message.headers()
+        return headers_of(self.message)
 
     def timestamp(self) -> tuple[int, int]:  # noqa: D102
         return (1, self.at)

@@ -41,12 +41,12 @@ class Moment:
     Also what becomes a dead letter where that fact is wrong, with the state as the value.
     """
 
-    __slots__ = ("_at", "_key", "_partition", "_topic", "_value")
+    __slots__ = ("_at", "_partition", "_topic", "_value", "text")
 
     def __init__(
         self, key: bytes, at: int, topic: str = "", partition: int = 0, value: bytes | None = None
     ) -> None:
-        self._key = key
+        self.text = key
         self._at = at
         self._topic = topic
         self._partition = partition
@@ -62,7 +62,7 @@ class Moment:
         return NO_OFFSET
 
     def key(self) -> bytes:  # noqa: D102
-        return self._key
+        return self.text
 
     def value(self) -> bytes | None:  # noqa: D102
         return self._value
@@ -83,6 +83,7 @@ class Fold:
 
     Attributes:
         shards: Partition -> what it remembers.
+        dates_its_facts: Whether a fact says by itself when it happened.
     """
 
     def __init__(self, product: Product, *, schema_id: int) -> None:
@@ -93,8 +94,8 @@ class Fold:
         self._stages = StagesByType(product, schema_id)
         self._on_change = state.emit is Emit.ON_CHANGE
         self._key = key_from_text(state)
+        self.dates_its_facts = product.output.event_time is not None
         self._fold = _guarded(state.fold.call, state.fold.origin)
-        self._make = None if state.fact is None else _guarded(state.fact.call, state.fact.origin)
         self._merge = (
             None if state.merge is None else _guarded(state.merge.call, state.merge.origin)
         )
@@ -145,8 +146,7 @@ class Fold:
                 shard.put(entry, None)
         elif state is not before or not shard.holds(entry, state):
             written = shard.codec.written(state)
-            shard.publish(entry, self._fact(None, written.entry, arrival, tolerated))
-            shard.put(entry, written)
+            shard.change(entry, written, self._fact(None, written.entry, arrival, tolerated))
         return True
 
     def _add_for_a_while(self, shard: Shard, arrival: Arrival, tolerated: list[Rule]) -> bool:
@@ -247,9 +247,14 @@ class Fold:
             tolerated: Receives the rules that it breaks and is published all the same.
         """
         record = state
-        if self._make is not None:
+        if (make := self.state.fact) is not None:
             within = None if span is None else _window(*span)
-            record = self._make(self._key(cause.key()), within, state)
+            try:
+                record = make.call(self._key(cause.text), within, state)
+            except _PASSING:
+                raise
+            except Exception as error:
+                raise code_error(error, make.origin) from error
         judge, encode = self._stages[record.__class__]
         broken = judge(record)
         if broken is not None:

@@ -151,9 +151,17 @@ class _Cache:
             self._old, self._young = self._young, {}
         self._young[key] = entry
 
-    def forget(self, key: bytes) -> None:
-        self._young.pop(key, None)
-        self._old.pop(key, None)
+    def update(self, changes: Mapping[bytes, Written | None]) -> None:
+        kept = {key: entry.held for key, entry in changes.items() if entry is not None}
+        if len(kept) < len(changes):
+            for key in changes.keys() - kept.keys():
+                self._young.pop(key, None)
+                self._old.pop(key, None)
+        if len(self._young) + len(kept) > self._half:
+            for key in kept:
+                self.put(key, kept[key])
+        else:
+            self._young.update(kept)
 
 
 @dataclass(slots=True)
@@ -274,6 +282,15 @@ class Shard:
             if self._load(key, value) is None:
                 self._absent.add(key)
 
+    def change(self, key: bytes, entry: Written, fact: Fact) -> None:
+        """Change the state under a key, and publish what it has become: `put` and `publish`."""
+        if self._undo is None:
+            self._changes[key] = entry
+            self.facts[key] = fact
+        else:
+            self.put(key, entry)
+            self.publish(key, fact)
+
     def put(self, key: bytes, entry: Written | None) -> None:
         """Change the state under a key to what the codec wrote; None forgets it."""
         if self._undo is not None:
@@ -380,11 +397,7 @@ class Shard:
         if frozen is None:
             return
         self.store.apply(frozen.entries, position)
-        for key, entry in frozen.changes.items():
-            if entry is None:
-                self._cache.forget(key)
-            else:
-                self._cache.put(key, entry.held)
+        self._cache.update(frozen.changes)
         self._absent.clear()
         self._base = frozen.meta
         self._typed = self._typed or self._type_entry[0] in frozen.entries

@@ -30,7 +30,7 @@ from mesh_stream.pipeline.fold import Fold
 from mesh_stream.pipeline.record import Fact, Message, Outcome
 from mesh_stream.pipeline.shard import STATE, Shard
 from mesh_stream.pipeline.stages import count_filtered
-from mesh_stream.pipeline.windows import NEVER
+from mesh_stream.pipeline.windows import NEVER, NOWHEN
 from mesh_stream.product.product import Hopping, Rule, State
 
 
@@ -47,6 +47,8 @@ class Direct:
         self._timing = timing
         self._event = event_reader(fold.state)
         self._key = key_reader(fold.state)
+        # Facts have a time of their own where the product says so; then nothing asks for another.
+        self._is_timed = timing.matters or not fold.dates_its_facts
         self._shard: Shard
         self._source = ""
         self._highest = NEVER
@@ -65,7 +67,7 @@ class Direct:
 
     def take(self, event: Any, message: Message, outcome: Outcome) -> None:
         """Add one event."""
-        at = self._timing.admit(message, outcome)
+        at = self._timing.admit(message, outcome) if self._is_timed else NOWHEN
         if at is not None:
             tolerated: list[Rule] = []
             in_time = self._add(event, at, message, tolerated)

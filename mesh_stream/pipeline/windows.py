@@ -27,6 +27,8 @@ from mesh_stream.product.product import Hopping
 
 NEVER = -(1 << 62)
 """Before every event: a source that has brought none."""
+NOWHEN = -1
+"""The time of an event where nobody asks for it."""
 
 FIRST, LAST = -62_135_596_800_000, 253_402_300_799_999
 """The first and the last moment that a `datetime` can be, in milliseconds."""
