@@ -35,7 +35,7 @@ _ELSEWHERE = (
 )  # fmt: skip
 @click.option(
     "--rate", metavar="N", type=click.FloatRange(0, min_open=True), default=500.0,
-    show_default=True, help="Order events a second.",
+    show_default=True, help="Events a second, over all topics.",
 )  # fmt: skip
 @click.option("--seed", metavar="N", type=int, help="The same events again.  [default: a new one]")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON document.")
@@ -46,8 +46,8 @@ def demo(
     """Run every product on this machine, feed it, and show what comes of it.
 
     Starts the embedded broker and registry (or uses those that run, and leaves them running),
-    provisions topics and schemas, starts the products' workers, and sends them a stream of order
-    events that is dirty on purpose. Ctrl-C ends all of it.
+    provisions topics and schemas, starts the products' workers, and sends them a shop's orders,
+    what its customers do and what leaves its warehouse, dirty on purpose. Ctrl-C ends all of it.
 
     With --for it ends by itself: exit code 0 if every input record became the source of a fact, was
     filtered or was rejected, by the workers' counters and by what stands on the topics; else 1.

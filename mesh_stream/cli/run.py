@@ -169,6 +169,7 @@ def supervisor_of(
         # Last, so that credentials inside the environment's own addresses stay in force.
         **os.environ,
         "MESH_PRODUCTS": str(settings.products.absolute()),
+        "MESH_STATE": str(settings.state.absolute()),
     }
     flags = ["--tied", *(["--quiet"] if quiet else [])]
 

@@ -47,11 +47,13 @@ class RawRecord(NamedTuple):
         key: The record key; equal keys stay in order. None: any partition.
         value: The bytes; None is a tombstone.
         timestamp: Milliseconds since the epoch; None: the time of sending.
+        topic: Where it goes, if not with the others.
     """
 
     key: bytes | None
     value: bytes | None
     timestamp: int | None = None
+    topic: str | None = None
 
 
 @dataclass(slots=True)
@@ -153,7 +155,7 @@ def _produce(producer: Producer, topic: str, record: RawRecord, sent: Sent) -> N
         arguments["timestamp"] = record.timestamp
     while True:
         try:
-            producer.produce(topic, **arguments)
+            producer.produce(record.topic or topic, **arguments)
         except BufferError:
             producer.poll(_FULL_QUEUE_SECONDS)
         except KafkaException as error:

@@ -8,6 +8,7 @@ and theirs must be the same.
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections import Counter
@@ -77,9 +78,10 @@ class Arrived:
     """What was read of one product.
 
     Attributes:
-        inputs: Input records.
+        inputs: Input records, with those of its own topic for events on their way to be keyed.
         facts: Facts.
-        letters: (class, rule) -> dead letters.
+        letters: (class, rule) -> dead letters that input records became.
+        windows: (class, rule) -> dead letters that windows became, because their fact was wrong.
         strange: Records of the output topic that are no facts.
         ages: How old the facts were.
         recent: The same of some seconds lately; not changed any more.
@@ -89,6 +91,7 @@ class Arrived:
     inputs: int = 0
     facts: int = 0
     letters: Counter[tuple[str, str]] = field(default_factory=Counter)
+    windows: Counter[tuple[str, str]] = field(default_factory=Counter)
     strange: int = 0
     ages: Ages = field(default_factory=Ages)
     recent: Ages = field(default_factory=Ages)
@@ -100,13 +103,13 @@ class Arrivals:
 
     Args:
         products: The products, each with where it started.
-        fed: Where the topic that is fed stood before the first record.
+        fed: Where the topics that are fed stood before the first record.
         reader: A reader that nobody else uses.
         schemas: Decodes facts.
 
     Attributes:
         of: Product -> what was read of it.
-        fed: Records that were read of the topic that is fed.
+        fed: Records that were read of the topics that are fed.
         failure: Why the thread ended, if it failed.
     """
 
@@ -124,6 +127,7 @@ class Arrivals:
         self._reader = reader
         self._schemas = schemas
         self._stop = threading.Event()
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="arrivals", daemon=True)
         # One partition may be an output of one product and an input of the next.
         self._roles: dict[Partition, list[tuple[int, Callable[[Message, int], None]]]] = {}
@@ -131,7 +135,7 @@ class Arrivals:
             arrived = self.of[name]
             self._follow(starts.inputs, _count_input(arrived))
             self._follow(starts.facts, self._count_fact(arrived, product))
-            self._follow(starts.letters, _count_letter(arrived))
+            self._follow(starts.letters, _count_letter(arrived, product))
         self._follow(fed, self._count_fed)
 
     def _follow(
@@ -154,6 +158,11 @@ class Arrivals:
         if self._thread.is_alive():
             self._thread.join()
 
+    def as_of_now(self, product: str) -> Arrived:
+        """What was read of a product until now; it does not change any more."""
+        with self._lock:
+            return copy.deepcopy(self.of[product])
+
     def has_reached(self, ends: Mapping[Partition, int]) -> bool:
         """Whether everything before these offsets has been read."""
         return self._reader.has_reached(ends)
@@ -164,8 +173,9 @@ class Arrivals:
             while not self._stop.is_set():
                 records = self._reader.poll(_POLL_SECONDS)
                 now = time.time_ns() // 1_000_000
-                for message in records:
-                    self._take(message, now)
+                with self._lock:
+                    for message in records:
+                        self._take(message, now)
                 if time.monotonic() >= turn:
                     turn += _RECENT_SECONDS
                     for arrived in self.of.values():
@@ -210,10 +220,13 @@ def _count_input(arrived: Arrived) -> Callable[[Message, int], None]:
     return count
 
 
-def _count_letter(arrived: Arrived) -> Callable[[Message, int], None]:
+def _count_letter(arrived: Arrived, product: Product) -> Callable[[Message, int], None]:
     def count(message: Message, _now: int) -> None:
         letter = read_dead_letter(message)
-        arrived.letters[letter.fault_class, letter.rule] += 1
+        # What a window became never was an input record.
+        is_window = product.state is not None and letter.topic == product.changelog_topic
+        letters = arrived.windows if is_window else arrived.letters
+        letters[letter.fault_class, letter.rule] += 1
 
     return count
 

@@ -41,7 +41,7 @@ class Account:
             (
                 f"dead letters on {product.dead_letter_topic}",
                 told.produced[product.dead_letter_topic],
-                read.letters.total(),
+                read.letters.total() + read.windows.total(),
             ),
         ):
             if counted != found:
@@ -73,6 +73,8 @@ class Account:
             "facts": self.read.facts,
             "filtered": dict(sorted(self.told.filtered.items())),
             "rejected": _by_rule(self.read.letters),
+            "rejected_windows": _by_rule(self.read.windows),
+            "tolerated": dict(sorted(self.told.tolerated.items())),
             "fresh": {
                 "objective_seconds": objective,
                 "within_ratio": ages.share_within(objective * 1000),
@@ -85,27 +87,35 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Fed:
+    """What was fed: so many records, onto these topics."""
+
+    topics: tuple[str, ...]
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What a demo did.
 
     Attributes:
         accounts: Product -> its account.
-        fed: Topic and number of the records that were fed; None without a feed.
-        read_of_fed: Records found on that topic since.
+        fed: What was fed; None without a feed.
+        read_of_fed: Records found on those topics since.
         problems: What went wrong besides the books, one sentence each.
     """
 
     accounts: Mapping[str, Account]
-    fed: tuple[str, int] | None
+    fed: Fed | None
     read_of_fed: int
     problems: tuple[str, ...]
 
     def differences(self) -> list[str]:
         """Everything that does not balance; empty: all does."""
         found = list(self.problems)
-        if self.fed is not None and self.read_of_fed < self.fed[1]:
-            topic, number = self.fed
-            found.append(f"{topic}: {number:,} records were fed, read were {self.read_of_fed:,}")
+        if self.fed is not None and self.read_of_fed < self.fed.records:
+            topics, records = ", ".join(self.fed.topics), self.fed.records
+            found.append(f"{topics}: {records:,} records were fed, read were {self.read_of_fed:,}")
         for name, account in self.accounts.items():
             found += [f"{name}: {sentence}" for sentence in account.differences()]
         return found
@@ -115,7 +125,11 @@ class Summary:
         return {
             "balanced": not self.differences(),
             "published": sum(account.read.facts for account in self.accounts.values()),
-            "fed": {"topic": self.fed[0], "records": self.fed[1]} if self.fed else None,
+            "fed": (
+                {"topics": list(self.fed.topics), "records": self.fed.records}
+                if self.fed is not None
+                else None
+            ),
             "products": {name: account.document() for name, account in self.accounts.items()},
             "differences": self.differences(),
         }

@@ -60,12 +60,12 @@ class Crew:
 
 
 class Feeding:
-    """Sends records without end to one topic.
+    """Sends records without end.
 
     Args:
         settings: Where the broker is.
-        topic: The topic.
-        records: What is sent.
+        topics: The topics that they go to.
+        records: What is sent; each names its topic.
         rate: Records a second.
 
     Attributes:
@@ -74,16 +74,21 @@ class Feeding:
     """
 
     def __init__(
-        self, settings: Settings, topic: str, records: Iterator[RawRecord], *, rate: float
+        self,
+        settings: Settings,
+        topics: Sequence[str],
+        records: Iterator[RawRecord],
+        *,
+        rate: float,
     ) -> None:
-        self.topic = topic
+        self.topics = tuple(topics)
         self.sent = Sent()
         self.failure: MeshError | None = None
         self._stop = threading.Event()
 
         def run() -> None:
             try:
-                send(settings, topic, records, self.sent, rate=rate, stop=self._stop)
+                send(settings, self.topics[0], records, self.sent, rate=rate, stop=self._stop)
             except MeshError as error:
                 self.failure = error
 

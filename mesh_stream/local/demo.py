@@ -28,7 +28,7 @@ from mesh_stream.local.books import Summary
 from mesh_stream.local.crew import Crew, Feeding
 from mesh_stream.local.interrupts import Interrupts
 from mesh_stream.local.play import Outlook, Play
-from mesh_stream.local.screen import line, live_screen
+from mesh_stream.local.screen import in_words, line, live_screen
 from mesh_stream.local.stack import Stack
 from mesh_stream.mesh.apply import apply
 from mesh_stream.mesh.plan import plan
@@ -82,7 +82,7 @@ def run(mesh: Mesh, options: Options, *, workers: Workers, console: Console) -> 
         except KeyboardInterrupt:
             return None
         settings = Settings.load(
-            {},
+            {"MESH_STATE": str(running.state)},
             products=str(mesh.root),
             bootstrap_servers=running.bootstrap_servers,
             registry_url=running.registry_url,
@@ -191,23 +191,24 @@ def _refuse_company(mesh: Mesh, asking: Admin, interrupts: Interrupts, console: 
 
 
 def _feeding(mesh: Mesh, settings: Settings, options: Options, console: Console) -> Feeding | None:
-    topics = {port.topic for product in mesh.products.values() for port in product.inputs}
-    if feed.TOPIC not in topics:
+    read = {port.topic for product in mesh.products.values() for port in product.inputs}
+    topics = [topic for topic in feed.TOPICS if topic in read]
+    if not topics:
         _say(
             console,
             "feed",
-            f"no product reads {feed.TOPIC}, which is all the demo can feed; put records on "
-            f"another raw topic with `{options.command} replay TOPIC FILE`",
+            f"no product reads {in_words(feed.TOPICS, 'or')}, which is all the demo can feed; put "
+            f"records on another raw topic with `{options.command} replay TOPIC FILE`",
         )
         return None
     _say(
         console,
         "feed",
-        f"{options.rate:g} order events a second onto {feed.TOPIC}, about {feed.DIRT:.0%} of them "
+        f"{options.rate:g} events a second onto {in_words(topics)}, about {feed.DIRT:.0%} of them "
         f"dirty; the same again with --seed {options.seed}",
     )
-    events = feed.order_events(options.seed, clock=lambda: datetime.now(UTC))
-    return Feeding(settings, feed.TOPIC, events, rate=options.rate)
+    events = feed.shop_events(options.seed, topics, clock=lambda: datetime.now(UTC))
+    return Feeding(settings, topics, events, rate=options.rate)
 
 
 def _logs_to(log: Path, cleanup: ExitStack) -> IO[bytes]:

@@ -1,4 +1,4 @@
-"""The demo's order events: what a shop's system emits, seeded, and as dirty as such systems are.
+"""The demo's events: what a shop's systems emit, seeded, and as dirty as such systems are.
 
 Orders are created, paid, then completed or cancelled, many at a time; an order's next step comes
 after some number of other events, so that the sequence does not depend on how fast it is sent. The
@@ -8,6 +8,8 @@ About one event in thirty is dirty, in either of two ways: the order itself is w
 malformed id, a negative or absurd amount, a third decimal), which shows when it is completed; or
 the event was damaged on its way (broken JSON, wrong types, no value, an odd key). Events that are
 sent twice are no dirt: systems that retry do that.
+
+With the orders go what customers do (`raw.users`) and what leaves the warehouse (`raw.products`).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import string
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -25,8 +27,11 @@ from typing import Any
 import msgspec
 
 from mesh_stream.kafka.writer import RawRecord
+from mesh_stream.local.damage import ANYWHERE, Damage, damaged, without, wrong, wrong_charset
+from mesh_stream.local.side_streams import PRODUCTS, USERS, Stockroom, Visitors
 
-TOPIC = "raw.orders"
+ORDERS = "raw.orders"
+TOPICS = (ORDERS, USERS, PRODUCTS)
 DIRT = 0.03
 """The share of events that are dirty."""
 SENT_TWICE = 0.002
@@ -43,6 +48,13 @@ _ID_LETTERS = string.ascii_lowercase + string.digits
 # One of the shop's systems writes prices as text, the other as JSON numbers; both are exact.
 _as_text = msgspec.json.Encoder().encode
 _as_numbers = msgspec.json.Encoder(decimal_format="number").encode
+
+_DAMAGES: Mapping[Damage, int] = {
+    **ANYWHERE,
+    wrong(order_id=12345, status=None, occurred_at="yesterday", items="3 boxes"): 4,
+    without("status", "occurred_at"): 2,
+    wrong_charset: 1,
+}
 
 
 @dataclass(slots=True)
@@ -78,6 +90,36 @@ def order_events(
         clock: The present, with its time zone: when each event occurs.
         dirt: The share of events that are dirty.
     """
+    for _, _, records in _steps(seed, clock, dirt):
+        yield from records
+
+
+def shop_events(
+    seed: int, topics: Collection[str], *, clock: Callable[[], datetime], dirt: float = DIRT
+) -> Iterator[RawRecord]:
+    """Yields order events without end, each with what goes with it on the other topics.
+
+    Args:
+        seed: Decides everything but the times; the orders are those of `order_events`.
+        topics: Those of `TOPICS` that are wanted.
+        clock: The present, with its time zone: when each event occurs.
+        dirt: The share of events that are dirty.
+    """
+    visitors = Visitors(Random(f"{seed} {USERS}"), dirt=dirt)  # noqa: S311 - as below
+    stockroom = Stockroom(Random(f"{seed} {PRODUCTS}"), dirt=dirt)  # noqa: S311
+    for order, now, records in _steps(seed, clock, dirt):
+        if USERS in topics:
+            yield from visitors.follow(order.customer_id, order.status, now)
+        if ORDERS in topics:
+            yield from records
+        if PRODUCTS in topics and order.status == "completed":
+            yield from stockroom.follow(order.items, now)
+
+
+def _steps(
+    seed: int, clock: Callable[[], datetime], dirt: float
+) -> Iterator[tuple[_Order, datetime, tuple[RawRecord, ...]]]:
+    """Yields orders as they are after each step, when that was, and what is told of it."""
     random = Random(seed)  # noqa: S311 - it makes a story, not a secret
     prices = {f"sku-{number:04d}": _price(random) for number in range(_SKUS)}
     skus = tuple(prices)
@@ -94,14 +136,13 @@ def order_events(
             pause = random.randint(*(_TO_PAYMENT if order.status == "created" else _TO_END))
             heapq.heappush(waiting, (index + pause, index, order))
         encode = _as_numbers if order.channel == "till" else _as_text
-        event = order.event(clock())
-        record = RawRecord(order.order_id.encode(), encode(event))
+        now = clock()
+        event = order.event(now)
+        record = RawRecord(order.order_id.encode(), encode(event), None, ORDERS)
         if random.random() < dirt / 2:
-            damage = random.choices(*_DAMAGES)[0]
-            record = damage(event, record, random)
-        yield record
-        if random.random() < SENT_TWICE:
-            yield record
+            record = damaged(event, record, random, _DAMAGES)
+        sent_twice = random.random() < SENT_TWICE
+        yield order, now, (record, record) if sent_twice else (record,)
 
 
 def _price(random: Random) -> Decimal:
@@ -165,67 +206,3 @@ _FLAWS: tuple[Callable[[_Order, Random], None], ...] = (
     _absurd,
     _third_decimal,
 )
-
-
-# What happens to an event on its way.
-
-_Damage = Callable[[dict[str, Any], RawRecord, Random], RawRecord]
-
-
-def _cut_short(_event: dict[str, Any], record: RawRecord, random: Random) -> RawRecord:
-    assert record.value is not None
-    return record._replace(value=record.value[: random.randrange(1, len(record.value))])
-
-
-def _wrong_type(event: dict[str, Any], record: RawRecord, random: Random) -> RawRecord:
-    field, value = random.choice(
-        (("order_id", 12345), ("status", None), ("occurred_at", "yesterday"), ("items", "3 boxes"))
-    )
-    return record._replace(value=_as_text(event | {field: value}))
-
-
-def _without_field(event: dict[str, Any], record: RawRecord, random: Random) -> RawRecord:
-    gone = random.choice(("status", "occurred_at"))
-    return record._replace(value=_as_text({k: v for k, v in event.items() if k != gone}))
-
-
-def _without_zone(event: dict[str, Any], record: RawRecord, _random: Random) -> RawRecord:
-    naive = str(event["occurred_at"])[:23]
-    return record._replace(value=_as_text(event | {"occurred_at": naive}))
-
-
-def _wrong_charset(_event: dict[str, Any], record: RawRecord, _random: Random) -> RawRecord:
-    assert record.value is not None
-    latin_1 = "café".encode("latin-1")
-    return record._replace(value=record.value.replace(b'"sku":"sku', b'"sku":"' + latin_1))
-
-
-def _in_a_list(_event: dict[str, Any], record: RawRecord, _random: Random) -> RawRecord:
-    assert record.value is not None
-    return record._replace(value=b"[" + record.value + b"]")
-
-
-def _empty(_event: dict[str, Any], record: RawRecord, _random: Random) -> RawRecord:
-    return record._replace(value=b"")
-
-
-def _tombstone(_event: dict[str, Any], record: RawRecord, _random: Random) -> RawRecord:
-    return record._replace(value=None)
-
-
-def _odd_key(_event: dict[str, Any], record: RawRecord, _random: Random) -> RawRecord:
-    return record._replace(key=b"\xff\xfe\x00" + (record.key or b""))
-
-
-def _without_key(_event: dict[str, Any], record: RawRecord, _random: Random) -> RawRecord:
-    return record._replace(key=None)
-
-
-_DAMAGES: tuple[tuple[_Damage, ...], tuple[int, ...]] = (
-    (
-        _cut_short, _wrong_type, _without_field, _without_zone, _wrong_charset, _in_a_list, _empty,
-        _tombstone, _odd_key, _without_key,
-    ),
-    (4, 4, 2, 2, 1, 1, 2, 2, 1, 1),
-)  # fmt: skip
-"""The damages, and how often each happens, relative to the others."""

@@ -27,6 +27,7 @@ class Figures:
         sources: Input records that became at least one fact.
         filtered: Reason -> input records; reasons that occurred.
         rejected: (class, rule) -> input records; rules that were broken.
+        tolerated: Rule that is only observed or warned of -> how often it was broken.
         lag: Records not yet read.
         newest_event: Event time of the newest fact, seconds since the epoch; 0 before the first.
         states: What the workers are doing, each once.
@@ -38,6 +39,7 @@ class Figures:
     sources: int = 0
     filtered: Counter[str] = field(default_factory=Counter)
     rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
+    tolerated: Counter[str] = field(default_factory=Counter)
     lag: int = 0
     newest_event: float = 0.0
     states: frozenset[str] = frozenset()
@@ -50,6 +52,7 @@ class Figures:
             self.sources + other.sources,
             self.filtered + other.filtered,
             self.rejected + other.rejected,
+            self.tolerated + other.tolerated,
             self.lag + other.lag,
             max(self.newest_event, other.newest_event),
             self.states | other.states,
@@ -82,17 +85,26 @@ def parse(page: str) -> Figures:
     def values(name: str) -> list[float]:
         return [sample.value for sample in by_name.get(name, ())]
 
+    rejected = +Counter(
+        {
+            (sample.labels["class"], sample.labels["rule"]): int(sample.value)
+            for sample in by_name.get("mesh_records_rejected_total", ())
+        }
+    )
+    broken = +Counter(
+        {
+            sample.labels["rule"]: int(sample.value)
+            for sample in by_name.get("mesh_rule_evaluations_total", ())
+            if sample.labels["outcome"] == "broken"
+        }
+    )
     return Figures(
         consumed=counts("mesh_records_consumed_total", "topic"),
         produced=counts("mesh_records_produced_total", "topic"),
         sources=int(sum(values("mesh_records_sources_total"))),
         filtered=counts("mesh_records_filtered_total", "reason"),
-        rejected=+Counter(
-            {
-                (sample.labels["class"], sample.labels["rule"]): int(sample.value)
-                for sample in by_name.get("mesh_records_rejected_total", ())
-            }
-        ),
+        rejected=rejected,
+        tolerated=broken - Counter({rule: rejected["contract", rule] for rule in broken}),
         lag=int(sum(values("mesh_consumer_lag_records"))),
         newest_event=max(values("mesh_output_last_event_timestamp_seconds"), default=0.0),
         states=frozenset(

@@ -19,7 +19,7 @@ from mesh_stream.kafka.groups import Offsets
 from mesh_stream.kafka.reader import Reader
 from mesh_stream.kafka.registry import SchemaRegistry
 from mesh_stream.local.arrivals import Arrivals, Starts
-from mesh_stream.local.books import Account, Summary
+from mesh_stream.local.books import Account, Fed, Summary
 from mesh_stream.local.crew import Crew, Feeding
 from mesh_stream.local.figures import Figures, Slot, total
 from mesh_stream.local.interrupts import Interrupts
@@ -90,7 +90,7 @@ class Play:
         self._slots: dict[str, list[Slot]] = {}
         for slot in crew.slots:
             self._slots.setdefault(slot.product, []).append(Slot(slot.metrics))
-        fed = self._asker.bounds([feeding.topic]) if feeding else {}
+        fed = self._asker.bounds(feeding.topics) if feeding else {}
         self._arrivals = Arrivals(
             {product.name: (product, self._starts(product)) for product in self._products},
             {partition: high for partition, (_, high) in fed.items()},
@@ -99,7 +99,7 @@ class Play:
         )
 
     def _starts(self, product: Product) -> Starts:
-        bounds = self._asker.bounds(port.topic for port in product.inputs)
+        bounds = self._asker.bounds(_read_by(product))
         done = self._offsets[product.name].committed(bounds)
         ends = {
             topic: {at: high for at, (_, high) in self._asker.bounds([topic]).items()}
@@ -175,8 +175,8 @@ class Play:
             problems.append(left)
         if self._interrupts.requested.is_set():
             return None
-        self._arrivals.stop()
         deadline = time.monotonic() + _SETTLE_SECONDS
+        # Meanwhile the reader goes on: workers still tell each other how far time has come.
         while (summary := self._summary(problems)).differences() and time.monotonic() < deadline:
             self._interrupts.requested.wait(0.1)
         return summary
@@ -186,13 +186,13 @@ class Play:
             product.name: Account(
                 product,
                 told=self._ask(product),
-                read=self._arrivals.of[product.name],
+                read=self._arrivals.as_of_now(product.name),
                 restarts=self._crew.restarts(product.name),
             )
             for product in self._products
         }
         feeding = self._feeding
-        fed = (feeding.topic, feeding.sent.delivered) if feeding else None
+        fed = Fed(feeding.topics, feeding.sent.delivered) if feeding else None
         return Summary(accounts, fed, self._arrivals.fed, tuple(problems))
 
     def _work_off(self, screen: Screen) -> str:
@@ -216,13 +216,13 @@ class Play:
         return ""
 
     def _behind(self, product: Product) -> int:
-        bounds = self._asker.bounds(port.topic for port in product.inputs)
+        bounds = self._asker.bounds(_read_by(product))
         done = self._offsets[product.name].committed(bounds)
         return sum(high - done.get(at, low) for at, (low, high) in bounds.items())
 
     def _read_off(self) -> str:
         """Wait until the follower has read every topic to the end; says so if it does not."""
-        topics = [port.topic for product in self._products for port in product.inputs]
+        topics = [topic for product in self._products for topic in _read_by(product)]
         for product in self._products:
             topics += [product.output.topic, product.dead_letter_topic]
         ends = {at: high for at, (_, high) in self._asker.bounds(topics).items()}
@@ -264,6 +264,14 @@ class Play:
         elapsed = time.monotonic() - self._began
         clock = f"{int(elapsed) // 60:02d}:{int(elapsed) % 60:02d}"
         return f"{clock}, {feeding.sent.delivered:,} fed" if feeding else clock
+
+
+def _read_by(product: Product) -> list[str]:
+    """What a product's workers read: its inputs, and its own topic where its events are keyed."""
+    topics = [port.topic for port in product.inputs]
+    if product.state is not None and product.state.repartitions:
+        topics.append(product.repartition_topic)
+    return topics
 
 
 def _upstream_first(mesh: Mesh) -> Iterator[Product]:

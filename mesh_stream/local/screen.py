@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,10 +17,12 @@ from rich.text import Text
 from mesh_stream.local.arrivals import Ages
 from mesh_stream.local.books import Account, Summary
 from mesh_stream.local.figures import Figures
-from mesh_stream.product.product import Product
+from mesh_stream.product.product import Emit, Product
 
 LINE_SECONDS = 5.0
 _TOP_RULES = 5
+# Of each product on a terminal, which has 24 lines for all of them.
+_TOP_RULES_OF_SEVERAL = 3
 _BALANCED = (
     "the books balance: in = sources of facts + filtered + rejected,\n"
     "and the workers' counters agree with what a read-committed consumer found"
@@ -56,7 +59,7 @@ class Row:
     def newest(self, now: float) -> str:
         """The age of its newest fact."""
         newest = self.figures.newest_event
-        return f"{max(0.0, now - newest):.1f} s" if newest else "-"
+        return _age(max(0.0, now - newest)) if newest else "-"
 
     def runs(self) -> bool:
         """Whether all of its workers have their partitions and read."""
@@ -113,13 +116,19 @@ def table(rows: Mapping[str, Row], feed: str, *, now: float) -> Group:
     # No rules and no margins: a terminal of 80 columns has to hold a name and eight figures. Where
     # they grow beyond that, the names wrap, never the figures.
     grid = Table(
-        title=feed, title_justify="left", title_style="dim", box=None, padding=(0, 1, 0, 0)
+        title=feed,
+        title_justify="left",
+        title_style="dim",
+        box=None,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
     grid.add_column("product", overflow="fold")
     for name in ("in", "facts", "filtered", "rejected", "lag", "newest", "p50/p99"):
         grid.add_column(name, justify="right", no_wrap=True)
     grid.add_column("worker", no_wrap=True)
     rejected = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    shown = _TOP_RULES if len(rows) == 1 else _TOP_RULES_OF_SEVERAL
     for name, row in rows.items():
         figures = row.figures
         style = _STATE_STYLES.get(row.state, "red")
@@ -134,7 +143,7 @@ def table(rows: Mapping[str, Row], feed: str, *, now: float) -> Group:
             _both(row.recent.quantile(0.5), row.recent.quantile(0.99)),
             Text(row.state, style=style),
         )
-        for (fault_class, rule), count in figures.rejected.most_common(_TOP_RULES):
+        for (fault_class, rule), count in figures.rejected.most_common(shown):
             rejected.add_row(Text(f"{count:,}", justify="right"), f"{fault_class}/{rule}", name)
     note = Text(
         "newest: age of the newest fact; p50/p99: age on arrival at a consumer", style="dim"
@@ -159,7 +168,7 @@ def report(summary: Summary) -> str:
     """The summary for people."""
     lines = []
     if summary.fed is not None:
-        lines.append(f"fed {summary.fed[1]:,} records onto {summary.fed[0]}")
+        lines.append(f"fed {summary.fed.records:,} records onto {in_words(summary.fed.topics)}")
     for name, account in summary.accounts.items():
         lines += ["", name, *(f"  {text}" for text in _account_lines(account))]
     differences = summary.differences()
@@ -177,15 +186,23 @@ def _account_lines(account: Account) -> Iterator[str]:
         f"in          {read.inputs:,} = {told.sources:,} sources of facts"
         f" + {told.filtered.total():,} filtered + {read.letters.total():,} rejected"
     )
+    state = account.product.state
+    if state is not None and state.repartitions:
+        own = account.product.repartition_topic
+        yield f"{'':<11} {told.consumed[own]:,} of them on {own}, its own"
     yield f"published   {read.facts:,} facts on {account.product.output.topic}"
     for title, counts in (
         ("filtered", told.filtered.most_common()),
-        ("rejected", [(f"{c}/{r}", n) for (c, r), n in read.letters.most_common()]),
+        ("rejected", _named(read.letters)),
+        ("windows", _named(read.windows)),
+        ("tolerated", told.tolerated.most_common()),
     ):
         for position, (reason, count) in enumerate(counts):
             yield f"{title if position == 0 else '':<11} {count:,} {reason}"
     within = read.ages.share_within(objective * 1000)
-    if within is None:
+    if within is None and state is not None and state.emit is Emit.ON_CLOSE:
+        yield "fresh       no window was over, so nothing is known"
+    elif within is None:
         yield "fresh       no fact, so nothing is known"
     else:
         yield f"fresh       {within:.2%} within {objective:,.0f} s of the event"
@@ -195,12 +212,31 @@ def _account_lines(account: Account) -> Iterator[str]:
         )
 
 
+def _named(letters: Counter[tuple[str, str]]) -> list[tuple[str, int]]:
+    return [(f"{fault_class}/{rule}", n) for (fault_class, rule), n in letters.most_common()]
+
+
+def in_words(names: Sequence[str], last: str = "and") -> str:
+    """`a, b and c`."""
+    return f" {last} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _age(seconds: float) -> str:
+    """A time in the unit that takes least room."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
 def _both(one: int | None, other: int | None) -> str:
-    """Two times with their unit once: `41/88 ms`."""
+    """Two times with their unit once: `41/88ms`."""
     if one is None or other is None:
         return "-"
-    unit, divisor = ("ms", 1) if other < 10_000 else ("s", 1_000)
-    return f"{one / divisor:,.0f}/{other / divisor:,.0f} {unit}"
+    unit, divisor = (
+        ("ms", 1) if other < 10_000 else ("s", 1_000) if other < 600_000 else ("m", 60_000)
+    )
+    return f"{one / divisor:,.0f}/{other / divisor:,.0f}{unit}"
 
 
 def _millis(millis: int | None) -> str:

@@ -6,6 +6,7 @@ One stack is shared by every command that names its folder. The folder holds:
     layout.json    what the folder is: how many brokers, the cluster's id
     broker-1/ ...  each broker's configuration and records
     registry/      schemas
+    state/         what workers remember, where a command says that they keep it here
     logs/          what they said
     tmp/           what they unpack; emptied at every start
 
@@ -39,6 +40,7 @@ from mesh_stream.local.folder import locked, replace_file
 
 STATE = "stack.json"
 LAYOUT = "layout.json"
+WORKERS = "state"
 READY_SECONDS = 90.0
 # Another command may be downloading before it starts the stack.
 LOCK_SECONDS = 1800.0
@@ -77,6 +79,11 @@ class Stack:
     def registry_url(self) -> str:
         """For clients of the Confluent schema registry API."""
         return f"http://{ports.HOST}:{self.registry.port}{registry.API}"
+
+    @property
+    def state(self) -> Path:
+        """Where workers may keep what they remember: it goes when the brokers' records go."""
+        return self.data / WORKERS
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -314,7 +321,7 @@ def _check_brokers(found: int, asked: int | None, data: Path) -> None:
 def _wipe(data: Path) -> None:
     """Delete what a stack leaves in its folder, and nothing else."""
     (data / LAYOUT).unlink(missing_ok=True)
-    names = (registry.NAME, "logs", "tmp")
+    names = (registry.NAME, WORKERS, "logs", "tmp")
     for folder in (*data.glob("broker-[1-9]"), *(data / name for name in names)):
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -130,10 +130,7 @@ def write_lines(path: Path, events: Iterable[dict[str, Any]]) -> Path:
 
 
 def write_product(products: Path, place: str, name: str, **changed: str) -> Path:
-    """A product of this repository under another name; each text in its declaration replaced.
-
-    Facts of 2010 are older than any retention: they are kept.
-    """
+    """A product of this repository under another name; each text in its declaration replaced."""
     domain, _, original = place.partition("/")
     folder = products / domain / name
     shutil.copytree(
@@ -144,9 +141,7 @@ def write_product(products: Path, place: str, name: str, **changed: str) -> Path
     for old, new in {f"name: {original}": f"name: {name}", **changed}.items():
         assert text.count(old) == 1, old
         text = text.replace(old, new)
-    lines = text.splitlines(keepends=True)
-    kept = ["    retention: forever\n" if "  retention: " in line else line for line in lines]
-    declaration.write_text("".join(kept))
+    declaration.write_text(text)
     return folder
 
 

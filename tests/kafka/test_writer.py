@@ -50,8 +50,17 @@ def test_records_arrive_as_they_were_given(stack: Stack) -> None:
     ]
     send(settings_of(stack), topic, given, sent)
     arrived = [(m.key(), m.value(), m.timestamp()[1]) for m in messages(stack, topic)]
-    assert arrived == [tuple(record) for record in given]
+    assert arrived == [(record.key, record.value, record.timestamp) for record in given]
     assert sent == Sent(given=4, delivered=4)
+
+
+def test_a_record_may_go_to_a_topic_of_its_own(stack: Stack) -> None:
+    topic, other, sent = new_topic(stack), new_topic(stack), Sent()
+    given = [RawRecord(b"a", b"1"), RawRecord(b"a", b"2", topic=other), RawRecord(b"a", b"3")]
+    send(settings_of(stack), topic, given, sent)
+    assert [message.value() for message in messages(stack, topic)] == [b"1", b"3"]
+    assert [message.value() for message in messages(stack, other)] == [b"2"]
+    assert sent == Sent(given=3, delivered=3)
 
 
 def test_without_a_timestamp_it_is_the_time_of_sending(stack: Stack) -> None:

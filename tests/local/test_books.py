@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mesh_stream.local.arrivals import Arrived
-from mesh_stream.local.books import Account, Summary
+from mesh_stream.local.books import Account, Fed, Summary
 from mesh_stream.local.figures import Figures
 from mesh_stream.product.loader import load_product
 
@@ -83,6 +83,16 @@ def test_dead_letters_of_another_number_than_were_counted_are_a_difference() -> 
     )
 
 
+def test_a_window_that_became_a_dead_letter_was_no_input_record() -> None:
+    windows = Counter({RULE: 2})
+    told = replace(TOLD, produced=Counter({PRODUCT.output.topic: 4, PRODUCT.dead_letter_topic: 5}))
+    assert list(account(told, windows=windows).differences()) == []
+    (only,) = account(windows=windows).differences()
+    assert only == (
+        "dead letters on dlq.orders.orders-completed: the workers counted 3, read were 5"
+    )
+
+
 def test_a_restart_explains_counters_that_are_short_and_excuses_nothing() -> None:
     differences = list(account(restarts=2, inputs=20).differences())
     assert len(differences) == 3
@@ -91,13 +101,13 @@ def test_a_restart_explains_counters_that_are_short_and_excuses_nothing() -> Non
 
 
 def test_records_that_were_fed_and_not_found_are_a_difference() -> None:
-    fed = Summary({"orders-completed": account()}, ("raw.orders", 11), 10, ())
-    assert fed.differences() == ["raw.orders: 11 records were fed, read were 10"]
+    fed = Summary({"orders-completed": account()}, Fed(("raw.orders", "raw.users"), 11), 10, ())
+    assert fed.differences() == ["raw.orders, raw.users: 11 records were fed, read were 10"]
     assert fed.document()["balanced"] is False
 
 
 def test_others_may_have_fed_the_topic_too() -> None:
-    assert Summary({"p": account()}, ("raw.orders", 11), 12, ()).differences() == []
+    assert Summary({"p": account()}, Fed(("raw.orders",), 11), 12, ()).differences() == []
 
 
 def test_a_problem_is_no_balance() -> None:
@@ -106,14 +116,19 @@ def test_a_problem_is_no_balance() -> None:
 
 
 def test_the_document_has_every_figure() -> None:
-    books = account()
+    told = replace(
+        TOLD,
+        produced=Counter({PRODUCT.output.topic: 4, PRODUCT.dead_letter_topic: 5}),
+        tolerated=Counter({"amount_usual": 1}),
+    )
+    books = account(told, windows=Counter({("contract", "total_between"): 2}))
     for age in (10, 20, 30, 1_000_000):
         books.read.ages.add(age)
-    document = Summary({"orders-completed": books}, ("raw.orders", 11), 11, ()).document()
+    document = Summary({"orders-completed": books}, Fed(("raw.orders",), 11), 11, ()).document()
     assert document == {
         "balanced": True,
         "published": 4,
-        "fed": {"topic": "raw.orders", "records": 11},
+        "fed": {"topics": ["raw.orders"], "records": 11},
         "products": {
             "orders-completed": {
                 "in": 11,
@@ -121,6 +136,8 @@ def test_the_document_has_every_figure() -> None:
                 "facts": 4,
                 "filtered": {"not_completed": 5},
                 "rejected": {"payload/malformed": 3},
+                "rejected_windows": {"contract/total_between": 2},
+                "tolerated": {"amount_usual": 1},
                 "fresh": {
                     "objective_seconds": 900,
                     "within_ratio": 0.75,

@@ -24,17 +24,22 @@ from mesh_stream.kafka.client import admin
 from mesh_stream.kafka.groups import committed
 from mesh_stream.local import process, stack
 from mesh_stream.local.extra import require
-from mesh_stream.local.feed import order_events
+from mesh_stream.local.feed import ORDERS, TOPICS, shop_events
+from mesh_stream.local.side_streams import PRODUCTS as MOVEMENTS
+from mesh_stream.local.side_streams import USERS
 from mesh_stream.local.stack import Stack
 from mesh_stream.testing import ProductDriver
 from tests.deadline import eventually
 from tests.kafka.declaring import settings_of
 from tests.kafka.reading import messages
+from tests.kafka.retail import facts_of
 
 psutil = require("psutil")
 pytestmark = pytest.mark.kafka
 
 PRODUCTS = Path(__file__).parents[2] / "products"
+NAMES = ("orders-completed", "products-inventory", "revenue-hourly", "users-active")
+REMEMBERING = ["products-inventory", "revenue-hourly", "users-active"]
 SEED = 7
 NOWHERE = dict.fromkeys(("MESH_BOOTSTRAP_SERVERS", "MESH_REGISTRY_URL"), "nowhere:1")
 """The demo must not go where the environment points."""
@@ -132,8 +137,8 @@ def test_ctrl_c_ends_everything_within_ten_seconds_and_leaves_nothing(data: Path
     with running(data, terminal=True) as demo:
         demo.until_fed()
         children = demo.children()
-        assert len(demo.workers()) == 1
-        assert len(children) >= 3
+        assert len(demo.workers()) == len(NAMES)
+        assert len(children) >= len(NAMES) + 2
         began = time.monotonic()
         demo.process.send_signal(signal.SIGINT)
         eventually(
@@ -145,7 +150,12 @@ def test_ctrl_c_ends_everything_within_ten_seconds_and_leaves_nothing(data: Path
     assert are_gone(children)
     assert process.parts_alive(data) == []
     assert stack.running(data) is None
-    for hint in ("create input topic raw.orders", "/metrics", "tail orders-completed", "demo.log"):
+    assert sorted(found.name for found in (data / "state").iterdir()) == REMEMBERING
+    for topic in TOPICS:
+        assert f"create input topic {topic}" in said
+    for name in NAMES:
+        assert f"tail {name}" in said
+    for hint in ("/metrics", "demo.log"):
         assert hint in said
     assert "stopped; the books were not checked" in said
     assert "Traceback" not in said
@@ -163,18 +173,19 @@ def test_a_demo_that_is_killed_takes_its_workers_with_it(stack: Stack) -> None:
 
 
 def test_a_demo_ends_by_itself_and_its_books_are_those_of_the_path(stack: Stack) -> None:
-    """Whatever was left unread before counts, too: the worker goes on from where it was."""
-    product = ProductDriver.load(PRODUCTS / "orders" / "orders-completed")
-    begun = committed(
-        settings_of(stack), "mesh.orders-completed", [("raw.orders", n) for n in range(4)]
-    )
-    asking = admin(settings_of(stack))
-    there = "raw.orders" in topics.describe(asking, ["raw.orders"])
-    before = len(list(messages(stack, "raw.orders"))) if there else 0
+    """Whatever was left unread before counts, too: the workers go on from where they were."""
+    begun = {
+        (name, topic): committed(
+            settings_of(stack), f"mesh.{name}", [(topic, number) for number in range(4)]
+        )
+        for name, topic in FED.items()
+    }
+    there = topics.describe(admin(settings_of(stack)), TOPICS)
+    before = {topic: len(list(messages(stack, topic))) if topic in there else 0 for topic in TOPICS}
 
     arguments = ("--for", "3", "--rate", "300", "--seed", str(SEED), "--json")
     with running(stack.data, *arguments) as demo:
-        out, _ = demo.process.communicate(timeout=120)
+        out, _ = demo.process.communicate(timeout=180)
         said = demo.said()
     assert demo.process.returncode == 0, said
     assert "MESH_BOOTSTRAP_SERVERS, MESH_REGISTRY_URL ignored" in said
@@ -182,38 +193,91 @@ def test_a_demo_ends_by_itself_and_its_books_are_those_of_the_path(stack: Stack)
     assert all(part.answers() for part in stack.parts)
     document = json.loads(out)
     assert (document["balanced"], document["differences"]) == (True, [])
+    assert sorted(document["products"]) == list(NAMES)
 
     fed = document["fed"]["records"]
     assert fed > 300
-    raw = list(messages(stack, "raw.orders"))
-    assert len(raw) == before + fed
-    keys = [e.key for e in itertools.islice(order_events(SEED, clock=lambda: NOON), fed)]
-    assert Counter(keys) <= Counter(message.key() for message in raw)
+    assert document["fed"]["topics"] == list(TOPICS)
+    made = list(itertools.islice(shop_events(SEED, TOPICS, clock=lambda: NOON), fed))
+    for name, topic in FED.items():
+        raw = list(messages(stack, topic))
+        assert len(raw) == before[topic] + sum(record.topic == topic for record in made)
+        keys = Counter(record.key for record in made if record.topic == topic)
+        assert keys <= Counter(message.key() for message in raw)
+        _is_what_the_path_makes_of(raw, begun[name, topic], document["products"][name])
 
-    # The path without a broker says what has to come of the very same records.
-    for message in raw:
-        at = (str(message.topic()), int(message.partition() or 0))
-        if (message.offset() or 0) >= begun.get(at, 0):
-            product.send(message.value(), key=message.key())
-    account = document["products"]["orders-completed"]
-    assert account["in"] == product.sent
-    assert account["facts"] == account["sources"] == len(product.facts)
-    assert account["filtered"] == product.filtered
-    rejected = Counter(f"{one.fault_class}/{one.rule}" for one in product.rejected)
-    assert account["rejected"] == rejected
-    assert document["published"] == len(product.facts)
-    assert 0 <= account["fresh"]["p50_ms"] <= account["fresh"]["p99_ms"]
-    assert account["fresh"]["within_ratio"] == 1.0
+    orders = document["products"]["orders-completed"]
+    assert orders["facts"] == orders["sources"]
+    assert 0 <= orders["fresh"]["p50_ms"] <= orders["fresh"]["p99_ms"]
+    assert orders["fresh"]["within_ratio"] == 1.0
+    # Each order, once as a fact and once keyed for the fold, and what an earlier demo left unread;
+    # the others tell how far time has come.
+    revenue = document["products"]["revenue-hourly"]
+    assert set(revenue["filtered"]) == {"watermark"}
+    assert revenue["sources"] >= 2 * orders["facts"]
+
+
+FED = {"orders-completed": ORDERS, "products-inventory": MOVEMENTS, "users-active": USERS}
+"""Product -> the topic that it reads, of those that are fed."""
+
+
+def _is_what_the_path_makes_of(
+    raw: list[Any], begun: dict[tuple[str, int], int], account: dict[str, Any]
+) -> None:
+    """The path without a broker says what has to come of the very same records.
+
+    Args:
+        raw: All of the topic: what was read by an earlier demo is remembered, and does not count.
+        begun: Where this demo began.
+        account: What it says of the product.
+    """
+    product = {topic: name for name, topic in FED.items()}[str(raw[0].topic())]
+    (folder,) = PRODUCTS.glob(f"*/{product}")
+    driver = ProductDriver.load(folder, partitions=4)
+
+    def send(records: list[Any]) -> None:
+        for one in records:
+            _, timestamp = one.timestamp()
+            driver.send(one.value(), key=one.key(), partition=one.partition(), timestamp=timestamp)
+
+    def is_new(one: Any) -> bool:
+        return bool(one.offset() >= begun.get((one.topic(), one.partition()), 0))
+
+    send([one for one in raw if not is_new(one)])
+    read, facts, filtered = driver.sent, len(driver.facts), driver.filtered.copy()
+    rejected = len(driver.rejected)
+    send([one for one in raw if is_new(one)])
+    assert account["in"] == driver.sent - read
+    assert account["filtered"] == driver.filtered - filtered
+    assert account["rejected"] == Counter(
+        f"{one.fault_class}/{one.rule}" for one in driver.rejected[rejected:]
+    )
+    # A commit publishes at most one fact for each key; the path here commits every record.
+    assert 0 < account["facts"] <= len(driver.facts) - facts
+
+
+def test_what_was_published_at_last_is_the_stock(stack: Stack) -> None:
+    """After whatever demos the tests before ran, some of them killed."""
+    driver = ProductDriver.load(PRODUCTS / "products" / "products-inventory", partitions=4)
+    with running(stack.data, "--for", "1", "--rate", "200") as demo:
+        demo.process.communicate(timeout=180)
+        assert demo.process.returncode == 0, demo.said()
+    for one in messages(stack, MOVEMENTS):
+        driver.send(one.value(), key=one.key(), partition=one.partition())
+    found = facts_of(stack, "products.products-inventory.v1", key="sku")
+    assert {fact["sku"]: fact["on_hand"] for fact in found} == {
+        sku: stock.on_hand for sku, stock in driver.states.items()
+    }
 
 
 def test_a_worker_that_hangs_does_not_hold_up_the_end(stack: Stack) -> None:
     with running(stack.data, "--rate", "100") as demo:
         demo.until_fed()
-        (worker,) = demo.workers()
-        worker.suspend()
+        workers = demo.workers()
+        workers[-1].suspend()
         demo.process.send_signal(signal.SIGTERM)
         assert demo.ended(10) == 0
-        assert are_gone([worker])
+        assert are_gone(workers)
 
 
 def test_an_interrupt_while_the_stack_starts_leaves_nothing(data: Path) -> None:

@@ -132,3 +132,21 @@ def test_a_worker_that_does_not_answer_is_starting_then_gone() -> None:
     assert slot.ask(client).sources == 3
     gone = slot.ask(client)
     assert (gone.sources, gone.lag, gone.states) == (3, 0, frozenset({"gone"}))
+
+
+def test_a_rule_that_only_warns_is_told_apart_from_one_that_rejects() -> None:
+    worker = Worker()
+    rules = [rule.name for rule in PRODUCT.rules]
+    worker.metrics.committed(
+        Committed(
+            consumed=Counter({"raw.orders": 9}),
+            sources=7,
+            facts=7,
+            rejected=Counter({("contract", rules[0]): 2}),
+            tolerated=Counter({(rules[0], "warn"): 3, (rules[1], "observe"): 4}),
+        )
+    )
+    figures = parse(worker.page())
+    assert figures.rejected == {("contract", rules[0]): 2}
+    assert figures.tolerated == {rules[0]: 3, rules[1]: 4}
+    assert (figures + figures).tolerated == {rules[0]: 6, rules[1]: 8}

@@ -245,7 +245,10 @@ def test_a_stack_from_start_to_end(data: Path, usual: tuple[int, int]) -> None:
         assert registered(moved, "kept-value") == identity
 
         # Started fresh while it runs, it is a new one with nothing in it.
+        moved.state.mkdir()
+        (moved.state / "remembered").touch()
         fresh = start(data, fresh=True)
+        assert not fresh.state.exists()
         assert not {part.pid for part in moved.parts} & {part.pid for part in fresh.parts}
         assert topics(fresh) == set()
         assert httpx.get(f"{fresh.registry_url}/subjects").json() == []
