@@ -30,6 +30,7 @@ import msgspec
 
 from mesh_stream.errors import CodeError
 from mesh_stream.pipeline.record import Fact
+from mesh_stream.pipeline.state_cache import Cache
 from mesh_stream.pipeline.watermark import Progress, Watermark
 from mesh_stream.pipeline.windows import ordered
 
@@ -127,43 +128,6 @@ class Codec:
         return Written(encoded, read, encoded if self.mutable else read)
 
 
-class _Cache:
-    """The recently used objects, at most `limit`: two generations, the older is dropped whole."""
-
-    def __init__(self, limit: int) -> None:
-        self._half = max(1, limit // 2)
-        self._young: dict[bytes, Any] = {}
-        self._old: dict[bytes, Any] = {}
-
-    def get(self, key: bytes) -> Any:
-        found = self._young.get(key)
-        if found is None:
-            found = self._old.get(key)
-            if found is not None:
-                self.put(key, found)
-        return found
-
-    def lacks(self, keys: set[bytes]) -> set[bytes]:
-        return keys.difference(self._young).difference(self._old)
-
-    def put(self, key: bytes, entry: Any) -> None:
-        if len(self._young) >= self._half:
-            self._old, self._young = self._young, {}
-        self._young[key] = entry
-
-    def update(self, changes: Mapping[bytes, Written | None]) -> None:
-        kept = {key: entry.held for key, entry in changes.items() if entry is not None}
-        if len(kept) < len(changes):
-            for key in changes.keys() - kept.keys():
-                self._young.pop(key, None)
-                self._old.pop(key, None)
-        if len(self._young) + len(kept) > self._half:
-            for key in kept:
-                self.put(key, kept[key])
-        else:
-            self._young.update(kept)
-
-
 @dataclass(slots=True)
 class _Frozen:
     """The changes of the transaction that is being committed."""
@@ -208,7 +172,7 @@ class Shard:
     ) -> None:
         self.store = store
         self.codec = codec
-        self._cache = _Cache(cached)
+        self._cache = Cache(cached)
         self._absent: set[bytes] = set()
         self._type_entry = type_entry
         self._typed = store.get(type_entry[0]) is not None
@@ -397,7 +361,8 @@ class Shard:
         if frozen is None:
             return
         self.store.apply(frozen.entries, position)
-        self._cache.update(frozen.changes)
+        held = {key: kept.held for key, kept in frozen.changes.items() if kept is not None}
+        self._cache.update(held, gone=frozen.changes.keys() - held.keys())
         self._absent.clear()
         self._base = frozen.meta
         self._typed = self._typed or self._type_entry[0] in frozen.entries
