@@ -1,4 +1,4 @@
-"""The states that were used lately, in memory: two generations, of which the older is dropped whole.
+"""The states that were used lately, in memory: two generations, the older is dropped whole.
 
 That bounds how many there are without noting, for every look-up, when it was.
 """
