@@ -12,7 +12,7 @@ import socket
 import threading
 from types import FrameType
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, TopicPartition
 
 from mesh_stream.kafka.client import consumer_settings, producer_settings, reader_settings
 from mesh_stream.kafka.preflight import Provisioned, preflight
@@ -65,13 +65,13 @@ def run_slot(
         producer_settings(settings, client_id=transactional_id, transactional_id=transactional_id),
         stopping=lambda: stop.requested,
     )
-    consumer = Consumer(
-        {
-            **consumer_settings(settings, product, client_id=transactional_id),
-            # The end of a partition is told, so that positions get past what no reader sees.
-            "enable.partition.eof": True,
-        }
-    )
+    reading = {
+        **consumer_settings(settings, product, client_id=transactional_id),
+        # The end of a partition is told, so that positions get past what no reader sees.
+        "enable.partition.eof": True,
+    }
+    moves_some = "cooperative" in reading["partition.assignment.strategy"]
+    consumer = Consumer(reading) if moves_some else EagerConsumer(reading)
     worker = Worker(
         product,
         states=States(product, paths, _ground(product, provisioned, settings, slot, witness)),
@@ -109,6 +109,17 @@ def _ground(
         partitions=provisioned.partitions,
         restorer=Restorer(product.name, changelog, connection(reader), witness.restored),
     )
+
+
+class EagerConsumer(Consumer):
+    """A consumer whose group takes all partitions and gives them anew when one of them moves.
+
+    That is for an operator to choose (`partition.assignment.strategy`); the worker need not know.
+    """
+
+    def incremental_assign(self, partitions: list[TopicPartition]) -> None:
+        """Take partitions: all of them are in the list."""
+        self.assign(partitions)
 
 
 class _StopRequest:

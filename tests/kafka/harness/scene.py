@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,6 +95,11 @@ class Scene:
     def published(self) -> tuple[str, str]:
         return self.product.output.topic, self.product.dead_letter_topic
 
+    @property
+    def written(self) -> Sequence[str]:
+        """Topics that workers write to."""
+        return self.published
+
     def lag(self) -> int:
         """Raw records that nobody's transaction has taken, as an outside observer counts them."""
         end = broker.ends(self.admin, [self.raw], stable=False)
@@ -102,9 +107,9 @@ class Scene:
         return sum(end[partition] - done.get(partition, 0) for partition in end)
 
     def hidden(self) -> int:
-        """How many offsets of facts and dead letters an open transaction hides from readers."""
-        end = broker.ends(self.admin, self.published, stable=False)
-        stable = broker.ends(self.admin, self.published, stable=True)
+        """How many offsets of what workers write an open transaction hides from readers."""
+        end = broker.ends(self.admin, self.written, stable=False)
+        stable = broker.ends(self.admin, self.written, stable=True)
         return sum(end[partition] - stable[partition] for partition in end)
 
     def settle(self, *, within: float) -> None:

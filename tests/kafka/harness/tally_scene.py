@@ -56,13 +56,18 @@ class TallyScene(Scene):
         raw = [feed.topic for feed in self.feeds]
         return raw if self.kind is Kind.DIRECT else [*raw, self.fold_topic]
 
+    @property
+    def written(self) -> list[str]:
+        own = [self.changelog] if self.kind is Kind.DIRECT else [self.changelog, self.fold_topic]
+        return [*self.published, *own]
+
     def start(self, rate: int) -> None:
         """Send about `rate` events a second, until `settle`."""
         for feed in self.feeds:
             feed.start(rate // len(self.feeds))
 
-    def send(self, count: int, kind: str | None = "good") -> None:
-        """Send so many events to each raw topic now."""
+    def send(self, count: int, kind: str | None = None) -> None:
+        """Send so many events to each raw topic now; of random kinds unless told otherwise."""
         for feed in self.feeds:
             feed.send(*(feed.goods.next(kind) for _ in range(count)))
 
