@@ -102,17 +102,23 @@ class States:
 
     # Partitions
 
-    def assign(self, partitions: Partitions, committed: Mapping[Partition, int | None]) -> None:
+    def assign(
+        self, partitions: Partitions, committed: Mapping[Partition, int | None], *, within: float
+    ) -> None:
         """Partitions are ours; those that have states wait until these are here.
 
         Args:
             partitions: Where each of them is read.
             committed: The group's committed offsets; None for one it never committed.
+            within: Seconds to wait for the broker.
 
         Raises:
-            PlatformError: A store cannot be opened.
-            StateLostError: There is a partition that the states were not made for.
+            PlatformError: A store cannot be opened, or the broker did not answer in time.
+            StateLostError: There is a partition that the states were not made for; or the group has
+                forgotten what it has read.
         """
+        if any(topic in self.paths.forwards and at is None for (topic, _), at in committed.items()):
+            self._refuse_to_send_on_again(partitions, within)
         for (topic, number), offset in committed.items():
             self._sources.take((topic, number))
             self._sources.recall((topic, number), offset, partitions.notes[topic, number])
@@ -150,6 +156,20 @@ class States:
                 raise task.failure
             self._open(number, task)
             partitions.proceed((str(self.paths.fold_topic), number))
+
+    def _refuse_to_send_on_again(self, partitions: Partitions, within: float) -> None:
+        assert self._ground is not None
+        own = self._product.repartition_topic
+        read, written = [], []
+        for topic, width in self._ground.partitions.items():
+            places = [(topic, number) for number in range(width)]
+            if topic != self._product.changelog_topic:
+                read += places
+            if topic == own:
+                written += places
+        if partitions.are_forgotten(read, written, within=within):
+            found = f"the group has no offsets, but {own} has had events: they would be sent again"
+            raise StateLostError(self._product.name, [found])
 
     def _open_store(self, topic: str, number: int) -> None:
         ground = self._ground

@@ -356,7 +356,7 @@ class Worker:
             # First, so that a transaction our predecessor left open does not hide the offsets.
             self._transaction.ready(within=self._pace.patience)
             offsets = self._partitions.assign(assigned, within=self._pace.patience)
-            self._states.assign(self._partitions, offsets)
+            self._states.assign(self._partitions, offsets, within=self._pace.patience)
             self._renew_membership()
         except AbortNeededError as error:
             self._step_back(error)

@@ -54,6 +54,10 @@ class Feed:
             self._produce(good, partition)
         self._flush()
 
+    def look_again(self) -> None:
+        """Hear of partitions that the topic has got."""
+        self._producer.list_topics(self.topic, timeout=20)
+
     def start(self, rate: int) -> None:
         """Send `rate` records a second, open loop, until `stop`."""
         self._over.clear()
