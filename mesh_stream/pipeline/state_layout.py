@@ -31,10 +31,11 @@ def codec_of(state: State) -> Codec:
     return Codec(kind, origin=state.fold.origin, mutable=mutable)
 
 
-def index_of(state: State) -> Callable[[bytes, bytes | None], Iterable[bytes]]:
+def index_of(state: State) -> Callable[[bytes, bytes | None], Iterable[bytes]] | None:
     """Make the function that finds, of an entry, when it is to be looked at.
 
-    That is kept in the store and not in the changelog; a restored store has it from here.
+    That is kept in the store and not in the changelog; a restored store has it from here. None
+    where nothing is looked at.
     """
     decode = codec_of(state).decode
     match state.window, state.ttl:
@@ -54,7 +55,7 @@ def index_of(state: State) -> Callable[[bytes, bytes | None], Iterable[bytes]]:
                     yield DUE + ordered(first + patience) + key
 
             return ends
-    return lambda _key, _value: ()
+    return None
 
 
 def description_of(state: State) -> Mapping[str, Any]:

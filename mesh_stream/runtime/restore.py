@@ -50,7 +50,7 @@ class Restoring:
         partition: Its number.
         store: Where to; nobody else touches it until this is done.
         committed: The group's committed offset; None where it never committed one.
-        index: Makes, of an entry, the store's own entries that find it by time.
+        index: Makes, of an entry, the store's own entries that find it by time, if there are any.
         commits: How many transactions have changed it, as noted with that offset.
         cancelled: Set by `give_up`.
         finished: Set when it is done, or given up.
@@ -61,7 +61,7 @@ class Restoring:
     partition: int
     store: Store
     committed: int | None
-    index: Callable[[bytes, bytes | None], Iterable[bytes]]
+    index: Callable[[bytes, bytes | None], Iterable[bytes]] | None
     commits: int = 0
     cancelled: threading.Event = field(default_factory=threading.Event)
     finished: threading.Event = field(default_factory=threading.Event)
@@ -183,8 +183,14 @@ class Restorer:
         began = next_word = time.monotonic()
         changes: Changes = {}
         while not task.cancelled.is_set():
-            for message in consumer.consume(_BATCH, 0.1):
-                self._take(task, message, changes)
+            batch = consumer.consume(_BATCH, 0.1)
+            if any(map(Message.error, batch)):
+                for message in batch:
+                    self._take(task, message, changes)
+            elif batch:
+                # Records and nothing else, as nearly always: not one by one.
+                changes.update(zip(map(_key, batch), map(Message.value, batch), strict=True))
+                self._came(task, batch[-1], len(batch))
             if changes and (len(changes) >= _BATCH or task.at_end_since is not None):
                 self._apply(task, changes)
                 changes = {}
@@ -211,21 +217,25 @@ class Restorer:
         offset = message.offset()
         assert offset is not None
         if error is None:
-            key = message.key()
-            assert key is not None
-            changes[key] = message.value()
-            task.records += 1
-            task.position = offset + 1
-            task.at_end_since = None
+            changes[_key(message)] = message.value()
+            self._came(task, message, 1)
         elif error.code() == _EOF:
             task.position = max(task.position, offset)
             task.at_end_since = task.at_end_since or time.monotonic()
         elif error.fatal() or not error.retriable():
             raise kafka_error(error, f"restore from {self._changelog}[{task.partition}]")
 
+    def _came(self, task: Restoring, last: Message, records: int) -> None:
+        offset = last.offset()
+        assert offset is not None
+        task.records += records
+        task.position = offset + 1
+        task.at_end_since = None
+
     def _apply(self, task: Restoring, changes: Changes) -> None:
-        for key, value in list(changes.items()):
-            changes.update(dict.fromkeys(task.index(key, value), b""))
+        if task.index is not None:
+            for key, value in list(changes.items()):
+                changes.update(dict.fromkeys(task.index(key, value), b""))
         task.store.apply(changes, Position(task.position, time.time()))
 
     def _is_whole(self, task: Restoring, consumer: Consumer) -> bool:
@@ -273,6 +283,11 @@ class Restorer:
     def _refusal(self, task: Restoring, what: str) -> StateLostError:
         place = f"changelog {self._changelog}[{task.partition}]"
         return StateLostError(self._product, [f"{place}: {what}"])
+
+
+def _key(message: Message) -> bytes:
+    key: bytes = message.key()  # type: ignore[assignment]  # a compacted topic takes no other
+    return key
 
 
 def connection(settings: dict[str, Any]) -> Callable[[], Consumer]:

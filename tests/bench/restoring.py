@@ -87,7 +87,7 @@ def _restore(bootstrap_servers: str, keys: int) -> Restored:
                 number,
                 Store.open(Path(folder) / str(number), identity="bench", max_age=3600),
                 keys,
-                lambda _key, _value: (),
+                None,
             )
             for number in range(PARTITIONS)
         ]
