@@ -135,7 +135,7 @@ class Arrivals:
             arrived = self.of[name]
             self._follow(starts.inputs, _count_input(arrived))
             self._follow(starts.facts, self._count_fact(arrived, product))
-            self._follow(starts.letters, _count_letter(arrived, product))
+            self._follow(starts.letters, counting_letters(arrived, product))
         self._follow(fed, self._count_fed)
 
     def _follow(
@@ -220,7 +220,9 @@ def _count_input(arrived: Arrived) -> Callable[[Message, int], None]:
     return count
 
 
-def _count_letter(arrived: Arrived, product: Product) -> Callable[[Message, int], None]:
+def counting_letters(arrived: Arrived, product: Product) -> Callable[[Message, int], None]:
+    """Make what counts a product's dead letters, those of its windows apart."""
+
     def count(message: Message, _now: int) -> None:
         letter = read_dead_letter(message)
         # What a window became never was an input record.

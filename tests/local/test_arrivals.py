@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh_stream.local.arrivals import Ages
+from mesh_stream.local.arrivals import Ages, Arrived, counting_letters
+from mesh_stream.testing import MemoryMessage, ProductDriver
 
 
 def ages(*millis: int) -> Ages:
@@ -42,3 +46,24 @@ def test_old_facts_are_told_by_the_second_so_that_memory_is_bounded() -> None:
     found = ages(*range(3_600_000, 3_610_000))
     assert len(found.counts) == 10
     assert found.quantile(0.05) == 3_600_000
+
+
+def test_a_dead_letter_of_a_window_is_counted_apart_from_those_of_records() -> None:
+    driver = ProductDriver.load(Path(__file__).parents[2] / "products/analytics/revenue-hourly")
+    nine = datetime(2026, 3, 1, 9, tzinfo=UTC)
+    order = {"order_id": "ord_1", "customer_id": "c1", "units": 1}
+    driver.send(order | {"total_amount": -1, "completed_at": nine})
+    driver.advance(nine + timedelta(hours=2))
+    driver.send(order | {"total_amount": 1, "completed_at": nine})
+    assert [one.rule for one in driver.rejected] == ["revenue_between", "late"]
+
+    arrived = Arrived()
+    count = counting_letters(arrived, driver.product)
+    for one in driver.rejected:
+        letter = MemoryMessage(
+            driver.product.dead_letter_topic, one.message.value(), record_headers=one.headers
+        )
+        count(letter, 0)
+
+    assert arrived.windows == Counter({("contract", "revenue_between"): 1})
+    assert arrived.letters == Counter({("contract", "late"): 1})
