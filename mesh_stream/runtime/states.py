@@ -299,7 +299,6 @@ class States:
             The facts that were published.
 
         Raises:
-            HaltError: A state does not fit its type.
             TransactionError: The transaction is of no more use.
         """
         outcome = Outcome()
