@@ -3,7 +3,7 @@
 159 completed orders have no customer. The contract of `orders-completed` says that
 `customer_id` is a string, so that they are rejected: nobody's order is not made somebody's by a
 placeholder. A second product, the same but for `customer_id: string?`, publishes them with a null.
-Both read the same raw topic. How the file becomes orders, and where it comes from, `retail.py` says.
+Both read the same raw topic. Where the file comes from, and how it becomes orders: `retail.py`.
 """
 
 from __future__ import annotations

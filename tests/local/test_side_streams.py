@@ -87,6 +87,13 @@ def test_what_a_completed_order_takes_leaves_the_warehouse() -> None:
     assert sold - ordered == Counter()
 
 
+def test_stock_is_bought_in_for_many_sales_at_once() -> None:
+    reasons = Counter(
+        event["reason"] for event in fields(events(20_000, PRODUCTS, dirt=0)[PRODUCTS])
+    )
+    assert 100 < reasons["delivery"] < 0.2 * reasons["sale"]
+
+
 def test_stock_is_bought_in_and_hardly_ever_below_zero() -> None:
     driver = driven(PRODUCTS, events(20_000, PRODUCTS)[PRODUCTS])
     assert 0 < driver.tolerated["on_hand_not_negative"] < 0.01 * len(driver.facts)
