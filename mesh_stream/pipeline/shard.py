@@ -311,9 +311,16 @@ class Shard:
         return [key[9:] for key in taken]
 
     def windows(self, upto: int, limit: int) -> list[bytes]:
-        """At most `limit` keys of hopping windows' states that begin by then; committed ones."""
-        found = self._scan(WINDOW, WINDOW + ordered(upto + 1), limit)
-        return [key for key, _ in found if self.get(key) is not None][:limit]
+        """At most `limit` keys of hopping windows' states that begin by then, earliest first.
+
+        Also those that are not committed yet: a key's windows are to close in their order.
+        """
+        stop = WINDOW + ordered(upto + 1)
+        found = {key for key, _ in self._scan(WINDOW, stop, limit)}
+        found.update(key for key in self._changes if WINDOW <= key < stop)
+        if self._frozen is not None:
+            found.update(key for key in self._frozen.changes if WINDOW <= key < stop)
+        return [key for key in sorted(found) if self.get(key) is not None][:limit]
 
     def _scan(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """Entries of the store, and so many more as may be gone already above it."""
