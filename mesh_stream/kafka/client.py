@@ -92,6 +92,10 @@ TRANSACTION: Mapping[str, str | int | bool] = {
     # An abandoned transaction hides every later record of its partitions this long. Many commit
     # intervals, and longer than a broker's failover; below the broker's maximum.
     "transaction.timeout.ms": 15_000,
+    # Where all brokers were away at once, a client that begins again with the bootstrap servers
+    # forgets them, but not which of them coordinates a group: it waits for that one for ever when
+    # it adds offsets to a transaction (confluentinc/librdkafka#5511).
+    "metadata.recovery.strategy": "none",
 }
 """For producers with a transactional id, besides `PRODUCER`."""
 

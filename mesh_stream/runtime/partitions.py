@@ -288,23 +288,6 @@ class Partitions:
         _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, number), cached=True)
         return max(0, high - self.positions[partition]) if high >= 0 else 0
 
-    def are_forgotten(
-        self, read: Iterable[Partition], written: Iterable[Partition], *, within: float
-    ) -> bool:
-        """Whether the group has no offset of what is read, and yet something came of it once.
-
-        Offsets and what came of the records are committed together: asked in this order, another
-        worker's first transaction is either in neither answer or in the offsets.
-
-        Raises:
-            PlatformError: The broker did not answer in time.
-        """
-        if not any(self._bounds(*place, within=within)[1] for place in written):
-            return False
-        places = [TopicPartition(*place) for place in read]
-        offsets = self.committed(places, within=within)
-        return all(offset is None for offset in offsets.values())
-
     def _bounds(self, topic: str, partition: int, *, within: float) -> tuple[int, int]:
         bounds: tuple[int, int] = self._patiently(
             f"read the bounds of {topic}[{partition}]",

@@ -14,13 +14,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from mesh_stream.errors import AccessDeniedError, MeshError, StateLostError
+from mesh_stream.errors import AccessDeniedError, BrokerError, MeshError, StateLostError
 from mesh_stream.kafka.client import kafka_error
 from mesh_stream.pipeline.shard import meta_of
 from mesh_stream.runtime.store import Position, Store
@@ -122,6 +123,38 @@ class Restorer:
             self._thread.start()
         self._asked.put(task)
 
+    def holds_records(self, topic: str, width: int) -> bool:
+        """Whether there is a committed record on a topic, or was before retention removed it.
+
+        Offsets do not tell: an aborted transaction takes some, too.
+
+        Args:
+            topic: The topic.
+            width: How many partitions it has.
+
+        Raises:
+            PlatformError: The broker did not answer in time.
+        """
+        never = threading.Event()
+        with closing(self._connect()) as consumer:
+            for number in range(width):
+                place = TopicPartition(topic, number)
+                low, high = self._bounds(place, consumer, never)
+                if low > 0 or (high > 0 and self._has_any(place, consumer)):
+                    return True
+        return False
+
+    def _has_any(self, place: TopicPartition, consumer: Consumer) -> bool:
+        place.offset = 0
+        consumer.assign([place])
+        deadline = time.monotonic() + self._patience
+        while time.monotonic() < deadline:
+            for message in consumer.consume(1, _AGAIN_SECONDS):
+                error = message.error()
+                if error is None or error.code() == _EOF:
+                    return error is None
+        raise BrokerError(f"{place.topic}[{place.partition}] cannot be read")
+
     def close(self) -> None:
         """End the thread; whatever it was asked for has been given up."""
         if self._thread is not None:
@@ -132,8 +165,8 @@ class Restorer:
         consumer: Consumer | None = None
         while (task := self._asked.get()) is not None:
             try:
-                consumer = consumer or self._connect()
                 if task.begin():
+                    consumer = consumer or self._connect()
                     self._restore(task, consumer)
             except MeshError as error:
                 task.failure = error
@@ -143,12 +176,14 @@ class Restorer:
                 log.exception("%s: restoring [%d] failed", self._product, task.partition)
                 task.failure = MeshError(f"restoring [{task.partition}] failed: {error!r}")
             task.finished.set()
-        if consumer is not None:
-            consumer.close()
+            # Not kept for the next rebalance: nobody would serve it.
+            if consumer is not None and self._asked.empty():
+                consumer.close()
+                consumer = None
 
     def _restore(self, task: Restoring, consumer: Consumer) -> None:
         place = TopicPartition(self._changelog, task.partition)
-        low, high = self._bounds(task, consumer)
+        low, high = self._bounds(place, consumer, task.cancelled)
         if low > 0:
             raise self._refusal(task, f"its first {low} records are gone")
         known = task.store.position
@@ -164,16 +199,17 @@ class Restorer:
         finally:
             consumer.unassign()
 
-    def _bounds(self, task: Restoring, consumer: Consumer) -> tuple[int, int]:
-        """The changelog's first and next offset, of a broker that may be on its way back."""
-        place = TopicPartition(self._changelog, task.partition)
+    def _bounds(
+        self, place: TopicPartition, consumer: Consumer, cancelled: threading.Event
+    ) -> tuple[int, int]:
+        """A partition's first and next offset, of a broker that may be on its way back."""
         deadline = time.monotonic() + self._patience
         while True:
             try:
                 low, high = consumer.get_watermark_offsets(place, timeout=_ASK_SECONDS)
             except KafkaException as error:
-                fault = kafka_error(error.args[0], f"restore from {self._changelog}")
-                late = task.cancelled.wait(_AGAIN_SECONDS) or time.monotonic() > deadline
+                fault = kafka_error(error.args[0], f"restore from {place.topic}")
+                late = cancelled.wait(_AGAIN_SECONDS) or time.monotonic() > deadline
                 if late or error.args[0].fatal() or isinstance(fault, AccessDeniedError):
                     raise fault from error
             else:

@@ -158,16 +158,22 @@ class States:
             partitions.proceed((str(self.paths.fold_topic), number))
 
     def _refuse_to_send_on_again(self, partitions: Partitions, within: float) -> None:
+        """Refuse where the group has no offset at all, and yet something came of its records once.
+
+        Both are committed together: asked in this order, another worker's first transaction is in
+        the second answer if it is in the first.
+        """
         assert self._ground is not None
         own = self._product.repartition_topic
-        read, written = [], []
-        for topic, width in self._ground.partitions.items():
-            places = [(topic, number) for number in range(width)]
-            if topic != self._product.changelog_topic:
-                read += places
-            if topic == own:
-                written += places
-        if partitions.are_forgotten(read, written, within=within):
+        if not self._ground.restorer.holds_records(own, self._ground.partitions[own]):
+            return
+        read = [
+            TopicPartition(topic, number)
+            for topic, width in self._ground.partitions.items()
+            if topic != self._product.changelog_topic
+            for number in range(width)
+        ]
+        if all(at is None for at in partitions.committed(read, within=within).values()):
             found = f"the group has no offsets, but {own} has had events: they would be sent again"
             raise StateLostError(self._product.name, [found])
 

@@ -15,10 +15,12 @@ Nothing here guesses an unknown outcome: the committed offsets tell.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
+from queue import SimpleQueue
 from typing import Any, NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
@@ -30,6 +32,9 @@ from mesh_stream.pipeline.record import Fact, Headers, Message
 # Below the transaction timeout, and short enough for a worker to stop within ten seconds.
 COMMIT_SECONDS = 6.0
 ABORT_SECONDS = 3.0
+# For both calls of a commit. They keep to their time-outs, or never come back: librdkafka does not
+# look at the time while it waits for the group's coordinator (confluentinc/librdkafka#5456).
+COMMIT_DEADLINE_SECONDS = 2 * COMMIT_SECONDS + 1
 # One slice of waiting for the coordinator: a stop request is looked at between two.
 INIT_SLICE_SECONDS = 2.0
 # How long a full producer queue may stay full before the transaction is given up.
@@ -38,6 +43,7 @@ FULL_QUEUE_SECONDS = 10.0
 _FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001
 
 _STATE = KafkaError._STATE  # noqa: SLF001 - the library's public codes, as above and below
+_TIMED_OUT = KafkaError._TIMED_OUT  # noqa: SLF001
 _STATES = (_STATE, KafkaError._FATAL)  # noqa: SLF001
 _EXPELLED = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID)
 _REGROUPED = (KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS)
@@ -87,6 +93,37 @@ class ProducerLostError(TransactionError):
         return self.error.code() in _FENCED
 
 
+_Failure = tuple[str, KafkaException]
+"""What could not be done, and why."""
+
+
+class _Committer:
+    """Calls functions in a thread of its own, which does not outlive the process.
+
+    That is what it has over an executor: a call that never returns keeps no process from ending.
+    """
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[tuple[Future[_Failure | None], Callable[[], _Failure | None]]]
+        self._calls = SimpleQueue()
+        threading.Thread(target=self._run, name="commit", daemon=True).start()
+
+    def submit(self, call: Callable[[], _Failure | None]) -> Future[_Failure | None]:
+        """Have something called, after what was submitted before."""
+        answer: Future[_Failure | None] = Future()
+        self._calls.put((answer, call))
+        return answer
+
+    def _run(self) -> None:
+        while True:
+            answer, call = self._calls.get()
+            try:
+                answer.set_result(call())
+            except Exception as error:  # noqa: BLE001 - whoever waits for the answer gets it
+                answer.set_exception(error)
+            del answer, call
+
+
 class Transaction:
     """The producer's side of a worker.
 
@@ -100,8 +137,8 @@ class Transaction:
         self._stopping = stopping
         self._producer: Producer | None = None
         self._failed_delivery: tuple[str, KafkaError] | None = None
-        self._committer = ThreadPoolExecutor(1, "commit")
-        self._commit: Future[None] | None = None
+        self._committer: _Committer | None = None
+        self._commit: Future[_Failure | None] | None = None
         self.is_open = False
         self.timeout = float(settings["transaction.timeout.ms"]) / 1000
         """Seconds after which the coordinator aborts an open transaction."""
@@ -230,7 +267,11 @@ class Transaction:
             group_metadata: The consumer group's metadata as it was when the transaction began: a
                 later one would let a worker commit for a partition that it has lost (KIP-447).
         """
-        self._commit = self._committer.submit(self._commit_now, offsets, group_metadata)
+        assert self._producer is not None
+        if self._committer is None:
+            self._committer = _Committer()
+        commit = partial(_commit, self._producer, offsets, group_metadata)
+        self._commit = self._committer.submit(commit)
 
     def finish_commit(self) -> None:
         """Wait for the commit that was started.
@@ -241,16 +282,16 @@ class Transaction:
         """
         commit, self._commit = self._commit, None
         assert commit is not None
-        commit.result()
-
-    def _commit_now(self, offsets: list[TopicPartition], group_metadata: Any) -> None:
-        producer = self._producer
-        assert producer is not None
-        self._call(
-            "add the offsets to the transaction",
-            lambda: producer.send_offsets_to_transaction(offsets, group_metadata, COMMIT_SECONDS),
-        )
-        self._call("commit the transaction", lambda: producer.commit_transaction(COMMIT_SECONDS))
+        try:
+            failure = commit.result(COMMIT_DEADLINE_SECONDS)
+        except TimeoutError as error:
+            # The call keeps its thread and its producer, which the next one fences.
+            self._committer = None
+            self.drop()
+            late = KafkaError(_TIMED_OUT, f"no answer in {COMMIT_DEADLINE_SECONDS:.0f} s")
+            raise ProducerLostError("commit the transaction", late) from error
+        if failure is not None:
+            self._raise(*failure)
         self.is_open = False
 
     def abort(self) -> None:
@@ -320,3 +361,17 @@ class Transaction:
                 reason: KafkaError = error.args[0]
                 return reason
         return problem
+
+
+def _commit(
+    producer: Producer, offsets: list[TopicPartition], group_metadata: Any
+) -> _Failure | None:
+    """Commit; touches nothing but the producer, since nobody may wait for the answer any more."""
+    doing = "add the offsets to the transaction"
+    try:
+        producer.send_offsets_to_transaction(offsets, group_metadata, COMMIT_SECONDS)
+        doing = "commit the transaction"
+        producer.commit_transaction(COMMIT_SECONDS)
+    except KafkaException as error:
+        return doing, error
+    return None

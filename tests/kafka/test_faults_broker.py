@@ -11,6 +11,7 @@ from mesh_stream.local import stack as room
 from mesh_stream.local.stack import Stack
 from tests.deadline import eventually
 from tests.kafka.harness.scene import Scene, scene
+from tests.kafka.harness.slot import SlotProcess
 
 pytestmark = pytest.mark.kafka
 
@@ -36,6 +37,33 @@ def test_workers_outlast_a_broker_that_goes_and_comes_back(
         torture.settle(within=90)
         torture.verify()
         assert all(slot.alive() for slot in slots)
+
+
+def test_a_worker_that_was_idle_while_its_broker_was_away_commits_what_comes_next(
+    stack: Stack, tmp_path: Path, seed: int
+) -> None:
+    broker = stack.brokers[0].name
+    with scene(stack, tmp_path, seed) as torture:
+        slot = torture.slot(0)
+        slot.start()
+        torture.feed.send(*(torture.feed.goods.next() for _ in range(100)))
+        torture.settle(within=60)
+        try:
+            room.kill(stack, broker)
+            eventually(lambda: _is_lost(slot), within=20, what="a worker that has lost its group")
+        finally:
+            room.restart(stack, broker)
+        eventually(lambda: not _is_lost(slot), within=60, what="the worker in its group again")
+
+        torture.feed.send(*(torture.feed.goods.next() for _ in range(100)))
+        torture.settle(within=60)
+        torture.verify()
+        assert "producer lost" not in slot.said()
+
+
+def _is_lost(slot: SlotProcess) -> bool:
+    said = slot.said()
+    return said.rfind(": lost ") > said.rfind(": assigned ")
 
 
 def _progress(torture: Scene) -> None:

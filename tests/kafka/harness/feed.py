@@ -12,6 +12,7 @@ from tests.kafka.harness.goods import Good, Goods
 
 TICK_SECONDS = 0.01
 PARTITION_BY_KEY = -1
+NOW = 0
 
 
 class Feed:
@@ -43,15 +44,16 @@ class Feed:
             }
         )
 
-    def send(self, *goods: Good, partition: int | None = None) -> None:
+    def send(self, *goods: Good, partition: int | None = None, timestamp: int = NOW) -> None:
         """Send these records now; returns once they are acknowledged.
 
         Args:
             goods: The records.
             partition: Where to; None: where their keys belong.
+            timestamp: Of the records, in milliseconds; -1: they have none.
         """
         for good in goods:
-            self._produce(good, partition)
+            self._produce(good, partition, timestamp)
         self._flush()
 
     def look_again(self) -> None:
@@ -82,7 +84,7 @@ class Feed:
             count = due
             self._producer.poll(0)
 
-    def _produce(self, good: Good, partition: int | None = None) -> None:
+    def _produce(self, good: Good, partition: int | None = None, timestamp: int = NOW) -> None:
         self.sent.append(good)
 
         def delivered(error: KafkaError | None, message: Any) -> None:
@@ -92,7 +94,9 @@ class Feed:
                 self.places[message.topic(), message.partition(), message.offset()] = good
 
         place = PARTITION_BY_KEY if partition is None else partition
-        self._producer.produce(self.topic, good.value, good.key, place, on_delivery=delivered)
+        self._producer.produce(
+            self.topic, good.value, good.key, place, on_delivery=delivered, timestamp=timestamp
+        )
 
     def _flush(self) -> None:
         left = self._producer.flush(90)

@@ -80,6 +80,10 @@ class TallyScene(Scene):
         done = broker.committed(self.stack.bootstrap_servers, self.product.group, topic)
         return sum(end[partition] - done.get(partition, 0) for partition in end)
 
+    def facts(self) -> list[Read]:
+        """The facts that the reader has seen."""
+        return [read for read in self.reader.records if read.topic == self.product.output.topic]
+
     def expected(self) -> Expected:
         """What must have come of all that was fed."""
         places: dict[tuple[str, int, int], Any] = {}
@@ -108,9 +112,9 @@ class TallyScene(Scene):
             self.close_windows()
         eventually(lambda: self.lag() == 0, within=within, what="all input committed (lag 0)")
         if self.kind is Kind.WINDOWED:
-            wanted, facts = len(self.expected().closed), self.product.output.topic
+            wanted = len(self.expected().closed)
             eventually(
-                lambda: sum(one.topic == facts for one in self.reader.records) >= wanted,
+                lambda: len(self.facts()) >= wanted,
                 within=within,
                 what=f"{wanted} facts of closed windows",
             )

@@ -25,6 +25,8 @@ Place = tuple[str, int, int]
 """(topic, partition, offset)."""
 Places = Mapping[Place, Move]
 _BIAS = 1 << 63
+REJECTED_AT_ONCE = ("malformed", "early", "untimed")
+"""Kinds of events that never come to a window."""
 
 
 @dataclass(slots=True)
@@ -87,9 +89,9 @@ def _expect_windows(by_source: Mapping[tuple[str, int], list[tuple[Place, Move]]
     bins: dict[tuple[str, int], tuple[int, int]] = {}
     for source, moves in by_source.items():
         for place, move in moves:
-            if move.kind == "malformed":
+            if move.kind in REJECTED_AT_ONCE:
                 expected.letters.add(place)
-            if move.kind in {"malformed", "skip"}:
+            if move.kind in REJECTED_AT_ONCE or move.kind == "skip":
                 continue
             start = move.at - move.at % SIZE_MS
             late = start + SIZE_MS + GRACE_MS <= highest[source]
