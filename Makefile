@@ -21,8 +21,9 @@ check: setup
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+# Most of the time is waiting, for sessions and time-outs: three at once, each with its own broker.
 test: check
-	$(PY) -m pytest
+	$(PY) -m pytest -n 3 --dist loadfile
 
 bench: setup
 	$(PY) -m tests.bench
