@@ -12,7 +12,7 @@ from mesh_stream.local import stack as room
 from mesh_stream.local.stack import Stack
 from tests.deadline import eventually
 from tests.kafka.harness.tallies import Kind
-from tests.kafka.harness.tally_scene import TallyScene, tallying
+from tests.kafka.harness.tally_scene import tallying
 
 pytestmark = pytest.mark.kafka
 
