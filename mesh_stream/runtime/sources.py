@@ -21,6 +21,9 @@ from mesh_stream.runtime.partitions import Partition, Partitions
 from mesh_stream.runtime.transaction import Transaction
 
 _TELL_SECONDS = 0.1
+# Sources are looked at twice a second. A worker that has not for so long, and for half the time that
+# makes a source idle, stood still itself.
+_STALL_SECONDS = 2.0
 
 
 class Sources:
@@ -43,6 +46,7 @@ class Sources:
         self._heard: dict[Partition, float] = {}
         self._told = Notice({})
         self._told_at = 0.0
+        self._looked_at = time.monotonic()
 
     def take(self, partition: Partition) -> None:
         """A partition is ours."""
@@ -130,7 +134,12 @@ class Sources:
         highest: dict[str, int] = {}
         for forward in self._forwards.values():
             highest |= {source: at for source, at in forward.highest.items() if at > NEVER}
-        silence = time.monotonic() - self._idle
+        now = time.monotonic()
+        if now - self._looked_at > max(_STALL_SECONDS, self._idle / 2):
+            # What came meanwhile may not even be fetched yet.
+            self._heard = dict.fromkeys(self._heard, now)
+        self._looked_at = now
+        silence = now - self._idle
         idle = [
             source_of(*partition)
             for partition, heard in self._heard.items()

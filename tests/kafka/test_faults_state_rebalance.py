@@ -18,7 +18,7 @@ from tests.kafka.harness.tally_scene import tallying
 
 pytestmark = pytest.mark.kafka
 
-SECONDS = float(os.environ.get("MESH_TORTURE_SECONDS", "15"))
+SECONDS = float(os.environ.get("MESH_TORTURE_SECONDS", "8"))
 RATE = 1_000
 STOPPED = (0, 3)
 """Whether the last transaction was committed; in a rebalance it may not be."""
