@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from threading import Event
@@ -36,9 +37,12 @@ def test_twenty_kills_at_random_moments_lose_and_double_no_event(
         published = torture.verify()
     sys.stdout.write(f"{len(published)} published\n")
 
-    # Otherwise nothing was proven: a restart that finds a transaction open says so.
-    found = sum(slot.log.read_text().count("concurrent operation") for slot in torture.slots)
-    assert found > 0, "no kill hit an open transaction"
+    # Otherwise nothing was proven. Who sends events on has a transaction open nearly always, and a
+    # restart that finds one says so. A fold alone writes at its commits only, so that few kills hit
+    # one; but what was in a killed worker's memory then has to be read back.
+    said = "".join(slot.log.read_text() for slot in torture.slots)
+    hit, read_back = "concurrent operation" in said, re.search(r"restored, [1-9]\d* rec", said)
+    assert hit or (kind is Kind.DIRECT and read_back), "no kill cost a worker anything"
 
 
 def _kill_one(torture: TallyScene) -> None:
