@@ -21,8 +21,8 @@ from mesh_stream.runtime.partitions import Partition, Partitions
 from mesh_stream.runtime.transaction import Transaction
 
 _TELL_SECONDS = 0.1
-# Sources are looked at twice a second. A worker that has not for so long, and for half the time that
-# makes a source idle, stood still itself.
+# Sources are looked at twice a second. A worker that has not for so long, and for half the time
+# that makes a source idle, stood still itself.
 _STALL_SECONDS = 2.0
 
 
