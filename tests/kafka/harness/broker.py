@@ -148,7 +148,7 @@ def _patiently(ask: Callable[[], Answer]) -> Answer:
     while True:
         try:
             return ask()
-        except KafkaException:
+        except (KafkaException, TimeoutError):
             if time.monotonic() > deadline:
                 raise
             threading.Event().wait(0.05)
