@@ -213,7 +213,7 @@ class Timing:
     """
 
     def __init__(self, state: State, time: InputTime | None) -> None:
-        self.matters = state.window is not None or state.ttl is not None
+        self.matters = state.is_timed
         self._time = time
         self._ahead = state.ahead
         self._early = state.early

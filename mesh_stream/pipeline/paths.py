@@ -87,8 +87,7 @@ def _time(product: Product, port: Input) -> InputTime | None:
     """What reads an input's event time, where anything depends on it."""
     state = product.state
     assert state is not None
-    is_timed = state.window is not None or state.ttl is not None
-    if port.event_time is None or not (is_timed or product.output.event_time is None):
+    if port.event_time is None or not (state.is_timed or product.output.event_time is None):
         return None
     return InputTime(port.event_time)
 

@@ -119,7 +119,7 @@ class Repartitioned:
 
     def __init__(self, fold: Fold) -> None:
         self._fold = fold
-        self._timed = Timing(fold.state, None).matters
+        self._timed = fold.state.is_timed
         self._shard: Shard
         self._prefetches = not isinstance(fold.state.window, Hopping)
 

@@ -250,10 +250,8 @@ class State:
         ahead: How far an event may lie ahead of the time its record was written; milliseconds.
         early: What happens to one that lies further ahead: it would close windows too soon.
         idle: How long an input partition may be silent before others stop waiting for it; ms.
-        ttl: How long a key without events is remembered, by event time; milliseconds. None: for
-            ever, or, with a window, until that is closed.
-        repartitions: Whether events go through a topic of the product's own first, because the
-            input's records are not keyed by `key`.
+        ttl: How long a key without events is remembered, by event time; ms. None: as its window is.
+        repartitions: Whether events first go through the product's own topic, keyed by `key` there.
     """
 
     fold: Function
@@ -272,6 +270,11 @@ class State:
     idle: int
     ttl: int | None
     repartitions: bool
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether it matters when events happened."""
+        return self.window is not None or self.ttl is not None
 
 
 @dataclass(frozen=True, slots=True)
