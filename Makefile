@@ -27,6 +27,7 @@ test: check
 
 bench: setup
 	$(PY) -m tests.bench
+	$(PY) -m tests.bench.fold
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
