@@ -61,6 +61,9 @@ REFUSED: Mapping[str, str] = {
     "delivery.report.only.error": "the worker reads delivery reports itself",
     "allow.auto.create.topics": "topics come from `mesh-stream apply`, never from a typing error",
     "partitioner": "a key's partition must be the one that Java producers choose",
+    "metadata.recovery.strategy": (
+        "`rebootstrap` leaves a producer waiting for ever once all brokers were away at once"
+    ),
     "plugin.library.paths": "it loads foreign code into the worker",
 }
 """librdkafka settings that may not be set, with the reason."""
