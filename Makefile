@@ -23,7 +23,7 @@ check: setup
 
 # Most of the time is waiting, for sessions and time-outs: three at once, each with its own broker.
 test: check
-	$(PY) -m pytest -n 3 --dist loadfile
+	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 bench: setup
 	$(PY) -m tests.bench

@@ -35,8 +35,8 @@ from mesh_stream.product.yaml_source import read_yaml
 
 ENVIRONMENT = Path("environment")
 """Stands where a fault names its file, for what a variable or an option says."""
-
 _OURS = "it is part of the exactly-once contract of the worker"
+_IN_TRANSACTION = "offsets are committed in the transaction, never beside it"
 REFUSED: Mapping[str, str] = {
     "bootstrap.servers": "set MESH_BOOTSTRAP_SERVERS instead",
     "metadata.broker.list": "set MESH_BOOTSTRAP_SERVERS instead",
@@ -52,18 +52,16 @@ REFUSED: Mapping[str, str] = {
     "max.in.flight": _OURS,
     "max.in.flight.requests.per.connection": _OURS,
     "enable.gapless.guarantee": _OURS,
-    "enable.auto.commit": "offsets are committed in the transaction, never beside it",
-    "auto.commit.enable": "offsets are committed in the transaction, never beside it",
-    "enable.auto.offset.store": "offsets are committed in the transaction, never beside it",
+    "enable.auto.commit": _IN_TRANSACTION,
+    "auto.commit.enable": _IN_TRANSACTION,
+    "enable.auto.offset.store": _IN_TRANSACTION,
     "isolation.level": "facts of aborted transactions must not be read",
     "auto.offset.reset": "positions are set explicitly; a lost one must stop the worker",
     "enable.partition.eof": "the worker reads end-of-partition events itself",
     "delivery.report.only.error": "the worker reads delivery reports itself",
     "allow.auto.create.topics": "topics come from `mesh-stream apply`, never from a typing error",
     "partitioner": "a key's partition must be the one that Java producers choose",
-    "metadata.recovery.strategy": (
-        "`rebootstrap` leaves a producer waiting for ever once all brokers were away at once"
-    ),
+    "metadata.recovery.strategy": "`rebootstrap` can leave a producer waiting for ever",
     "plugin.library.paths": "it loads foreign code into the worker",
 }
 """librdkafka settings that may not be set, with the reason."""

@@ -20,6 +20,28 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, end)
 
 
+# Minutes of waiting each. Begun last, any of them would be what the whole suite waits for.
+_LONGEST = (
+    "tests/cli/test_reset.py",
+    "tests/kafka/test_faults_",
+    "tests/local/test_stack.py",
+    "tests/test_readme.py",
+    "tests/local/test_demo.py",
+    "tests/cli/test_init_and_test.py",
+    "tests/kafka/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files: several are run at once."""
+
+    def turn(item: pytest.Item) -> int:
+        longest = (n for n, name in enumerate(_LONGEST) if item.nodeid.startswith(name))
+        return next(longest, len(_LONGEST))
+
+    items.sort(key=turn)
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A real broker and registry on free ports: started when first asked for, one for the session.

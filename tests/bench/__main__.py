@@ -116,7 +116,8 @@ def _print_latencies(found: list[Latency]) -> None:
     for measured in found:
         print(
             f"  p50 {measured.p50:.0f}, p99 {measured.p99:.0f}, max {measured.most:.0f} ms over"
-            f" {measured.facts:,} facts; the worker took {measured.worker_cpu:.0%} of a processor,"
+            f" {measured.facts:,} facts; orders reached their own topic with p99"
+            f" {measured.hop_p99:.0f} ms; the worker took {measured.worker_cpu:.0%} of a processor,"
             f" the sender was late by at most {measured.sender_late:.0f} ms"
         )
 

@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, TopicPartition
 from mesh_stream.kafka.client import reader_settings
 from tests.bench import worker_run
 from tests.bench.arena import SILENCE_SECONDS, Arena, ends
+from tests.bench.orders import TOPIC
 from tests.bench.sender import Schedule, Sent
 
 WARM_UP_SECONDS = 2.0
@@ -33,6 +34,8 @@ class Latency:
         p50: Half of them arrived within this.
         p99: Of a hundred, one took longer.
         most: The longest.
+        hop_p99: The same for the order itself, on the input topic: the share of sender, broker and
+            machine, before any worker.
         sender_late: How late the sender was at worst: the machine's own share.
         worker_cpu: The worker's share of one processor.
     """
@@ -42,6 +45,7 @@ class Latency:
     p50: float
     p99: float
     most: float
+    hop_p99: float
     sender_late: float
     worker_cpu: float
 
@@ -54,8 +58,13 @@ def measure(arena: Arena, *, rate: int, seconds: float) -> Latency:
     )
     with worker_run.running(arena) as worker:
         worker_run.await_end_of_input(arena, worker)
-        begins = ends(arena, output)
-        consumer.assign([TopicPartition(output, number, at) for number, at in begins.items()])
+        consumer.assign(
+            [
+                TopicPartition(topic, number, at)
+                for topic in (TOPIC, output)
+                for number, at in ends(arena, topic).items()
+            ]
+        )
         used, began = worker.cost().cpu_seconds, time.monotonic()
         schedule = Schedule(
             bootstrap_servers=arena.settings.bootstrap_servers,
@@ -65,23 +74,32 @@ def measure(arena: Arena, *, rate: int, seconds: float) -> Latency:
         told = msgspec.json.encode(schedule).decode()
         command = [sys.executable, "-m", "tests.bench.sender", told]
         sender = subprocess.Popen(command, stdout=subprocess.PIPE)
-        took, sent = _read(consumer, sender)
+        hops, took, sent = _read(consumer, sender)
         cpu = (worker.cost().cpu_seconds - used) / (time.monotonic() - began)
     consumer.close()
-    measured = sorted(took[int(WARM_UP_SECONDS * rate * len(took) / sent.records) :])
+    warm = WARM_UP_SECONDS * rate / sent.records
+    measured = sorted(took[int(warm * len(took)) :])
     return Latency(
         rate=rate,
         facts=len(measured),
         p50=_quantile(measured, 0.5),
         p99=_quantile(measured, 0.99),
         most=measured[-1],
+        hop_p99=_quantile(sorted(hops[int(warm * len(hops)) :]), 0.99),
         sender_late=sent.latest_seconds * 1000,
         worker_cpu=cpu,
     )
 
 
-def _read(consumer: Consumer, sender: subprocess.Popen[bytes]) -> tuple[list[float], Sent]:
-    """Read until every fact of what was sent has arrived; returns milliseconds, as they came."""
+def _read(
+    consumer: Consumer, sender: subprocess.Popen[bytes]
+) -> tuple[list[float], list[float], Sent]:
+    """Read until every fact of what was sent has arrived; milliseconds, as they came.
+
+    Returns:
+        Of the orders on their own topic, of the facts, and what was sent.
+    """
+    hops: list[float] = []
     took: list[float] = []
     sent: Sent | None = None
     deadline = time.monotonic() + SILENCE_SECONDS
@@ -94,7 +112,8 @@ def _read(consumer: Consumer, sender: subprocess.Popen[bytes]) -> tuple[list[flo
                 raise SystemExit(f"reading facts: {message.error()}")
             key = message.key()
             assert key is not None
-            took.append((now - int(key.removeprefix(b"ord_"))) / 1e6)
+            arrived = hops if message.topic() == TOPIC else took
+            arrived.append((now - int(key.removeprefix(b"ord_"))) / 1e6)
             deadline = time.monotonic() + SILENCE_SECONDS
         elif time.monotonic() > deadline:
             raise SystemExit(f"{len(took):,} facts arrived, then none for {SILENCE_SECONDS:.0f} s")
@@ -103,7 +122,7 @@ def _read(consumer: Consumer, sender: subprocess.Popen[bytes]) -> tuple[list[flo
                 raise SystemExit(f"the sender ended with code {sender.returncode}")
             assert sender.stdout is not None
             sent = msgspec.json.decode(sender.stdout.read(), type=Sent)
-    return took, sent
+    return hops, took, sent
 
 
 def _quantile(ordered: list[float], share: float) -> float:
