@@ -62,7 +62,7 @@ REFUSED: Mapping[str, str] = {
     "allow.auto.create.topics": "topics come from `mesh-stream apply`, never from a typing error",
     "partitioner": "a key's partition must be the one that Java producers choose",
     "metadata.recovery.strategy": "`rebootstrap` can leave a producer waiting for ever",
-    "plugin.library.paths": "it loads foreign code into the worker",
+    "plugin.library.paths": "it loads foreign code",
 }
 """librdkafka settings that may not be set, with the reason."""
 
@@ -280,8 +280,7 @@ def _option(key: str, value: Any, env: Mapping[str, str]) -> str | SecretStr:
         raise credentials.UnresolvedError("no single value", "text, a number, true or false")
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = str(value)
-    if credentials.is_reference(text):
+    if credentials.is_reference(text := str(value)):
         return SecretStr(credentials.resolve(text, env))
     if _is_secret(key):
         raise credentials.UnresolvedError(
