@@ -28,6 +28,7 @@ test: check
 bench: setup
 	$(PY) -m tests.bench
 	$(PY) -m tests.bench.fold
+	$(PY) -m tests.bench.closing
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

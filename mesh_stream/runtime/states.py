@@ -41,7 +41,7 @@ from mesh_stream.runtime.transaction import Transaction
 
 log = logging.getLogger(__name__)
 
-CLOSED_AT_ONCE = 5_000
+CLOSED_AT_ONCE = 2_000
 """Windows that are closed in one turn of the loop: a million of them must not hold it up."""
 STORE_AGE_SECONDS = TOMBSTONE_RETENTION_MS / 2000
 """A store that was away for longer may have missed a deletion that is no longer told."""
