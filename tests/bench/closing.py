@@ -123,10 +123,10 @@ def _work(windows: int) -> None:
     longest = {"folding": 0.0, "closing": 0.0}
     turn = Worker._turn
 
-    def timed(worker: Worker) -> None:
+    def timed(self: Worker) -> None:
         phase = "closing" if closed else "folding"
         start = time.monotonic()
-        turn(worker)
+        turn(self)
         longest[phase] = max(longest[phase], time.monotonic() - start)
 
     class Counting(ProductMetrics):
