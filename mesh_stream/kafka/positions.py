@@ -7,14 +7,24 @@ whoever watches must not be blind.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Self
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from mesh_stream.kafka.client import kafka_error, onlooker_settings, settings_error
+from mesh_stream.kafka.client import code_of, kafka_error, onlooker_settings, settings_error
 from mesh_stream.kafka.groups import Partition
 from mesh_stream.settings import Settings
+
+_SHORTEST_SECONDS = 0.1
+_AGAIN_SECONDS = 0.05
+# A group's coordinator that has just begun, or moved: another answers within moments.
+_MOVING = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
 
 
 class Positions:
@@ -62,11 +72,18 @@ class Positions:
         asked = [TopicPartition(*partition) for partition in partitions]
         # Nothing else takes away what the client library reports of its connections.
         self._asker.poll(0)
-        try:
-            found = self._asker.committed(asked, timeout=within) if asked else []
-            for tp in found:
-                if tp.error is not None:
-                    raise KafkaException(tp.error)
-        except KafkaException as cause:
-            raise kafka_error(cause, f"read the offsets of group {self._group}") from cause
+        deadline = time.monotonic() + within
+        found: list[TopicPartition] = []
+        while asked:
+            try:
+                left = max(_SHORTEST_SECONDS, deadline - time.monotonic())
+                found = self._asker.committed(asked, timeout=left)
+                for tp in found:
+                    if tp.error is not None:
+                        raise KafkaException(tp.error)
+                break
+            except KafkaException as cause:
+                if code_of(cause) not in _MOVING or time.monotonic() > deadline:
+                    raise kafka_error(cause, f"read the offsets of group {self._group}") from cause
+            time.sleep(_AGAIN_SECONDS)
         return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}

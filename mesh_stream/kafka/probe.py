@@ -123,7 +123,11 @@ class Probe:
         try:
             self._consumer.assign([TopicPartition(*at, begin) for at, (begin, _) in spans.items()])
             while len(done) < len(spans) and (left := deadline - time.monotonic()) > 0:
-                batch = self._consumer.consume(_BATCH, min(left, _GLANCE_SECONDS))
+                first = self._consumer.poll(min(left, _GLANCE_SECONDS))
+                if first is None:
+                    continue
+                # What came with it; to ask for a number would be to wait for so many.
+                batch = [first, *self._consumer.consume(_BATCH, 0)]
                 done |= _sort(batch, spans, records, done, only_first=only_first)
         except KafkaException as error:
             raise kafka_error(error, "read records") from error
