@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "plan": ("plan", "What would change on broker and registry, and what stands in the way."),
     "apply": ("plan", "Do it: provision topics, register schemas."),
     "run": ("run", "Run products' workers until stopped."),
+    "monitor": ("monitor", "Freshness of every product, measured from outside the workers."),
     "replay": ("replay", "Put a JSON-lines or CSV file onto a raw topic."),
     "state": ("state", "Print what a product remembers, by key, from its changelog."),
     "reset": ("reset", "Have a product begin anew; shown first, done with --yes."),

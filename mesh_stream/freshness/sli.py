@@ -7,7 +7,7 @@ age*, what came after is *own residence*. A record that was late when it arrived
 **Per minute**: whether the output is up to date, seen from outside. A minute is good if it is
 
     fresh    the newest fact is as young as promised, and nothing that has arrived waits longer
-    idle     it is older, but everything that arrived has been processed, and the input is silent
+    idle     it is older, but what arrived was answered in time, and nothing has come since
 
 and bad if it is `stale`, or `unknown`: nobody could look. Availability is the share of good
 minutes. Ages are measured between moments that somebody wrote down, never guessed from offsets.
@@ -19,6 +19,7 @@ Pipelines": freshness by record and by time); the second sees silence, which the
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 
 from mesh_stream.product.product import Emit, Hopping, Product, Session
@@ -59,7 +60,7 @@ class Objective:
     Attributes:
         freshness: Seconds from event time to commit.
         cadence: Seconds that lie between two facts when all is well, beyond which the age of the
-            newest is counted; 0 where each event makes a fact.
+            newest is counted; 0 where each event makes a fact; infinite where nothing says.
         availability: Share of good minutes, of 1.
     """
 
@@ -77,28 +78,37 @@ def objective_of(product: Product) -> Objective:
     """What a product promises, and how often it can speak at all.
 
     A product that publishes a window when it is over has nothing to say until the next is: of
-    hourly windows the newest fact is up to an hour old before another is due.
+    hourly windows the newest fact is up to an hour old before another is due. When a session is
+    over is for its events to say, and nobody can promise it: there only what waits can be overdue.
     """
     state, cadence = product.state, 0.0
     if state is not None and state.emit is Emit.ON_CLOSE:
         if isinstance(state.window, Hopping):
             cadence = state.window.advance / 1000
         elif isinstance(state.window, Session):
-            cadence = state.window.gap / 1000
+            cadence = math.inf
     return Objective(product.sla.freshness_seconds, cadence, product.sla.availability)
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The oldest input record that is not accounted for. Moments in seconds since the epoch.
+    """An input record that is not accounted for. Moments in seconds since the epoch.
 
     Attributes:
         arrived: When it arrived on its topic.
-        event_time: When it happened.
+        event_time: When it happened; not after it arrived.
     """
 
     arrived: float
     event_time: float
+
+    def due(self, freshness: float) -> float:
+        """When it is the product's own fault that it still waits.
+
+        What was late when it arrived may lie here for as long again, and no longer.
+        """
+        is_late = self.arrived - self.event_time > freshness
+        return (self.arrived if is_late else self.event_time) + freshness
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +125,17 @@ class Evidence:
             none, or it cannot be told.
         last_asked: When the last input record arrived that was processed and not filtered; None:
             none has.
-        waiting: Of the input records that are not accounted for, the one that is most overdue;
-            None: all are.
+        asked_since: When the first of those arrived that were seen to come after the newest fact.
+            Whoever has just begun to look may have missed earlier ones.
+        waiting: Of the input records that are not accounted for, the one that is due first; None:
+            all are.
     """
 
     seen_at: float = 0.0
     newest_fact: float | None = None
     newest_input: float | None = None
     last_asked: float | None = None
+    asked_since: float | None = None
     waiting: Waiting | None = None
 
 
@@ -140,6 +153,7 @@ class Verdict:
 
 
 FRESH, IDLE = Verdict(State.FRESH), Verdict(State.IDLE)
+OWN, UPSTREAM = Verdict(State.STALE, Blame.OWN), Verdict(State.STALE, Blame.UPSTREAM)
 UNKNOWN = Verdict(State.UNKNOWN, Blame.UNSEEN)
 
 
@@ -154,22 +168,26 @@ def judge(seen: Evidence, objective: Objective, *, now: float, believed_for: flo
     """
     if now - seen.seen_at > believed_for:
         return UNKNOWN
-    waiting = seen.waiting
+    waiting, asked = seen.waiting, seen.last_asked
     # Whatever the newest fact says: one partition of several may stand still.
-    if waiting is not None and now - waiting.event_time > objective.freshness:
-        waits = now - waiting.arrived
-        late = waiting.arrived - waiting.event_time > objective.freshness
-        # What was late and then lay here for as long again is ours, too.
-        ours = not late or waits > objective.freshness
-        return Verdict(State.STALE, Blame.OWN if ours else Blame.UPSTREAM)
+    if waiting is not None and now > waiting.due(objective.freshness):
+        return OWN
     if _is_within(seen.newest_fact, now, objective.newest):
         return FRESH
-    if not _is_within(seen.last_asked, now, objective.newest):
+    if waiting is not None and now - waiting.event_time > objective.freshness:
+        return UPSTREAM
+    if not _is_within(asked, now, objective.newest):
         # Something may just have arrived after a silence: it is not overdue.
         return IDLE
-    if seen.newest_input is None or _is_within(seen.newest_input, now, objective.newest):
-        return Verdict(State.STALE, Blame.OWN)
-    return Verdict(State.STALE, Blame.UPSTREAM)
+    if asked is None or _is_within(seen.newest_fact, asked, objective.newest):
+        # The newest fact was young enough when a fact was last asked for: silence made it old.
+        return IDLE
+    if objective.cadence and _is_within(seen.asked_since, now, objective.newest):
+        # After a silence, the window that the first event opened is not over.
+        return IDLE
+    if seen.newest_input is None or asked - seen.newest_input <= objective.freshness:
+        return OWN
+    return UPSTREAM
 
 
 def _is_within(moment: float | None, now: float, seconds: float) -> bool:

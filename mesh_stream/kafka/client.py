@@ -167,6 +167,20 @@ def reader_settings(settings: Settings, *, group: str, client_id: str) -> Config
     return _config(settings, CONSUMER, {"group.id": group, "client.id": client_id})
 
 
+def onlooker_settings(settings: Settings, *, group: str, client_id: str) -> Config:
+    """Returns the settings of a reader that watches for as long as there is something to watch.
+
+    As `reader_settings`, but a broker that is away is for whoever asks to tell: the client library
+    would log it at every attempt of every client to connect.
+    """
+    quiet: Config = {"log_level": _CRITICAL, "error_cb": _unheard}
+    return reader_settings(settings, group=group, client_id=client_id) | quiet
+
+
+def _unheard(_error: KafkaError) -> None:
+    """What a connection has to complain of; the next question that fails tells it."""
+
+
 def producer_settings(
     settings: Settings, *, client_id: str, transactional_id: str | None = None
 ) -> Config:
