@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from mesh_stream.freshness.slo.objectives import LEAST_LATE, RECORDS, Slo, percent, plain
+from mesh_stream.freshness.slo.objectives import LEAST_LATE, MINUTES, RECORDS, Slo, percent, plain
 from mesh_stream.freshness.slo.recording import BLAMED, REMAINING
 from mesh_stream.freshness.slo.windows import SEVERITIES, Burn, duration, window
 from mesh_stream.product.product import Product
@@ -22,6 +22,8 @@ BOOKS = "MeshBooksDoNotBalance"
 ALERTS = (BURN, UPSTREAM, BLIND, BOOKS)
 
 MONITOR_JOB, WORKERS_JOB = "mesh-monitor", "mesh-workers"
+SEEN = f'mesh_seen_timestamp_seconds{{job="{MONITOR_JOB}"'
+"""Its selector, still open for more."""
 BLIND_MINUTES = 5
 """What the monitor saw longer ago than this says nothing any more."""
 SETTLED_MINUTES = 2
@@ -101,19 +103,23 @@ def _at_rate(slo: Slo, burn: Burn, blame: str, minute: float) -> str:
 
 def product_alerts(product: Product, minute: float) -> Iterator[Rule]:
     """What a product alerts on besides its error budgets."""
-    owner = f'* on () group_left (owner) sloth_slo_info{{sloth_id="{product.name}-{RECORDS}"}}'
-    seen = f'mesh_seen_timestamp_seconds{{job="{MONITOR_JOB}"'
+    declared = f'sloth_slo_info{{sloth_id="{product.name}-{MINUTES}"}}'
+    owner = f"* on () group_left (owner) {declared}"
+    seen = f'{SEEN},product="{product.name}"}}'
     blind = f"{BLIND_MINUTES * minute:g}"
     yield _alert(
         BLIND,
-        f'(time() - max by (domain, product) ({seen},product="{product.name}"}}) > {blind})\n'
-        f"{owner}\n"
-        f"unless on () (time() - max({seen}}}) > {blind})",
+        f"(\n  (time() - max by (domain, product) ({seen}) > {blind})\n  {owner}\n"
+        f"  unless on () (time() - max({SEEN}}}) > {blind})\n)\n"
+        # One that it does not know at all: declared after it was started, or to be read elsewhere.
+        f"or\n(\n  max by (domain, owner, product) ({declared} * Inf)\n"
+        f"  unless on () {seen}\n"
+        f'  and on () (max(up{{job="{MONITOR_JOB}"}}) == 1)\n)',
         labels={"severity": "ticket", "reason": "product"},
         lasting=duration(SETTLED_MINUTES, minute),
         summary="The monitor does not see {{ $labels.product }}",
-        description="{{ $labels.product }} was last seen "
-        f"{AGO}; other products are. Its minutes count as bad until it is seen again.",
+        description="{{ $labels.product }} was last seen: "
+        f"{AGO}. Other products are. Until it is, nobody can say that it keeps its promise.",
     )
     imbalance = (
         f'mesh_conservation_imbalance_records{{job="{WORKERS_JOB}",product="{product.name}"}}'
@@ -143,12 +149,11 @@ def monitor_alerts(minute: float) -> Iterator[Rule]:
     )
     yield _alert(
         BLIND,
-        f'time() - max(mesh_seen_timestamp_seconds{{job="{MONITOR_JOB}"}}) '
-        f"> {BLIND_MINUTES * minute:g}",
+        f"time() - max({SEEN}}}) > {BLIND_MINUTES * minute:g}",
         labels={"severity": "page", "reason": "blind", "owner": PLATFORM},
         lasting=lasting,
         summary="The monitor of the mesh sees nothing",
-        description=f"What it saw last, it saw {AGO}. Whether any product is fresh is not known.",
+        description=f"Anything was last seen: {AGO}. Whether any product is fresh is not known.",
     )
 
 

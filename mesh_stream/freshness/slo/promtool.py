@@ -73,6 +73,7 @@ def product_tests(product: Product, minute: float) -> Part:
             _two_monitors(minutes, minute),
             _not_accounted_for(product, minute),
             _not_seen(product, minute),
+            _not_known(product, minute),
         ],
     }
 
@@ -206,6 +207,16 @@ def _not_seen(product: Product, minute: float) -> Part:
         [_seen(product.name, f"0x{LONG}", product), _seen("another", f"0+{minute:g}x{LONG}")],
         minute,
         alerts={BLIND: [_fired(alert, _identity(product), {AGO: ago})]},
+    )
+
+
+def _not_known(product: Product, minute: float) -> Part:
+    (alert,) = [rule for rule in product_alerts(product, minute) if rule["alert"] == BLIND]
+    return _test(
+        "one product is not known to the monitor, others are",
+        [_up("a", 1), _seen("another", f"0+{minute:g}x{LONG}")],
+        minute,
+        alerts={BLIND: [_fired(alert, _identity(product), {AGO: "never"})]},
     )
 
 

@@ -74,7 +74,8 @@ BREAKAGES: Mapping[str, tuple[str, str]] = {
     "a page comes later": ("> (6 * 0.001)", "> (7 * 0.001)"),
     "a ticket comes sooner": ("> (1 * 0.001)", "> (0.8 * 0.001)"),
     "the books never tell": ('orders-completed"})) > 0)', 'orders-completed"})) > 9)'),
-    "all are blind if one is": ("\nunless on ()", "\nand on ()"),
+    "all are blind if one is": ("unless on () (time()", "and on () (time()"),
+    "what nobody knows is not missed": ("* Inf", "* 0 > 0"),
     "only the window's own blame is paid for": (
         'sum(mesh:sli_error:ratio_rate5m{sloth_id="orders-completed-minutes"})',
         'sum(mesh:sli_error:ratio_rate5m{sloth_id="orders-completed-minutes",blame="own"})',
