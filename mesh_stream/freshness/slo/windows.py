@@ -16,8 +16,8 @@ WINDOWS = {"5m": 5, "30m": 30, "1h": 60, "2h": 120, "6h": 360, "1d": 1440, "3d":
 PERIOD = "30d"
 """The name of the window that the error budget is for."""
 PERIOD_DAYS = 30
-SLOW = frozenset({"1d", "3d", PERIOD})
-"""Windows over so many samples that they are not looked at every time."""
+SLOW, SLOW_MINUTES = frozenset({"1d", "3d"}), 2
+"""Windows over so many samples that they are looked at every so many minutes only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,10 +67,7 @@ BREAKAGES: Mapping[str, tuple[str, str]] = {
     "unseen pages": ('blame="own"} > (14.4', 'blame="unseen"} > (14.4'),
     "few records page": (">= 10", ">= 9"),
     "ten records do not": (">= 10", ">= 11"),
-    "two monitors count twice": (
-        'sum(rate(mesh_slo_events_total{product="orders-completed",slo="minutes"}[5m]))',
-        'max(rate(mesh_slo_events_total{product="orders-completed",slo="minutes"}[5m]))',
-    ),
+    "two monitors count twice": ("avg by (blame) (rate(", "sum by (blame) (rate("),
     "a page comes later": ("> (6 * 0.001)", "> (7 * 0.001)"),
     "a ticket comes sooner": ("> (1 * 0.001)", "> (0.8 * 0.001)"),
     "the books never tell": ('orders-completed"})) > 0)', 'orders-completed"})) > 9)'),
@@ -158,6 +155,24 @@ def test_a_monitor_or_worker_that_begins_anew_costs_no_budget_and_hides_none(
         # Half of all are bad; both counters fall back to 0 on the way.
         "input_series": events(slo, "0+2x30 0+2x29", "0+1x30 0+1x29"),
         "promql_expr_test": [comes_to(f"sum({ratio})", 0.5, at="60m")],
+    }
+
+    passes(tmp_path, case, generated)
+
+
+def test_a_second_monitor_weighs_no_minute_twice(generated: Path, tmp_path: Path) -> None:
+    """The second half is bad, and two monitors see it: it is half of all minutes all the same."""
+    ratio = 'slo:sli_error:ratio_rate30d{sloth_id="orders-completed-minutes"}'
+    one, two = events("minutes", "0+1x120", "0x60 1+1x59"), events("minutes", "_x60 0+1x59", "")
+    two[1]["values"] = two[0]["values"]
+    for series in two:
+        series["series"] = series["series"].replace("}", ',instance="b"}')
+    case = {
+        "input_series": one + two,
+        "promql_expr_test": [
+            comes_to(f"sum({ratio}) > bool 0.47", 1, at="120m"),
+            comes_to(f"sum({ratio}) < bool 0.53", 1, at="120m"),
+        ],
     }
 
     passes(tmp_path, case, generated)
