@@ -1,8 +1,4 @@
-"""The dashboards: the mesh for the SRE, and each product for its owner and its consumers.
-
-Every figure is taken as the greatest that any monitor or worker says, or as a sum over workers: two
-monitors that watch the same mesh show it once.
-"""
+"""The dashboards: the mesh for the SRE, and each product for its owner and its consumers."""
 
 from __future__ import annotations
 
@@ -14,17 +10,15 @@ from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
 
-from mesh_stream.freshness.sli import Blame, State
-from mesh_stream.freshness.slo.alerting import MONITOR_JOB, WORKERS_JOB
-from mesh_stream.freshness.slo.objectives import MINUTES, RECORDS, matchers
+from mesh_stream.freshness.slo import queries
+from mesh_stream.freshness.slo.alerting import WORKERS_JOB
+from mesh_stream.freshness.slo.objectives import MINUTES, RECORDS
 from mesh_stream.freshness.slo.panels import (
     GREEN,
-    GREY,
     RED,
     YELLOW,
     Panel,
     Query,
-    Words,
     bars,
     figure,
     lines,
@@ -33,34 +27,15 @@ from mesh_stream.freshness.slo.panels import (
 )
 from mesh_stream.freshness.slo.recording import BLAMED, REMAINING
 from mesh_stream.product.product import Product
-from mesh_stream.runtime.report import WorkerState
 
 TAG = "mesh-stream"
-PER_PRODUCT = "product, domain"
-STATES: Words = {
-    0: (State.FRESH.value, GREEN),
-    1: (State.IDLE.value, GREEN),
-    2: (State.STALE.value, RED),
-    3: (State.UNKNOWN.value, YELLOW),
-}
-BLAMES: Words = {
-    0: ("-", GREY),
-    1: (Blame.OWN.value, RED),
-    2: (Blame.UPSTREAM.value, YELLOW),
-    3: (Blame.UNSEEN.value, YELLOW),
-}
-WORKER_STATES: Words = {
-    number: (state, GREEN if state == WorkerState.RUNNING else YELLOW)
-    for number, state in enumerate(dict.fromkeys([*map(str, WorkerState), "stopped"]))
-}
 LEFT = ((None, RED), (0.0, YELLOW), (0.25, GREEN))
 BURNING = ((None, GREEN), (1.0, YELLOW), (6.0, RED))
-ANY_BAD = ((None, GREEN), (1.0, RED))
 
 
 def overview() -> str:
     """The dashboard of the mesh, as Grafana's JSON."""
-    newest = _newest({})
+    newest = queries.oldest_allowed({})
     return _dashboard(
         "mesh",
         "Data products: the mesh",
@@ -70,46 +45,41 @@ def overview() -> str:
                 "Products",
                 "One line for each product, as it is now.",
                 [
-                    Query(_state({}), "state", words=STATES),
-                    Query(_blame({}), "whose fault", words=BLAMES),
-                    Query(_age({}), "newest fact's age", "s"),
+                    Query(queries.state({}), "state", words=queries.STATES),
+                    Query(queries.blame({}), "whose fault", words=queries.BLAMES),
+                    Query(queries.age({}), "newest fact's age", "s"),
                     Query(newest, "objective", "s"),
                     Query(
-                        _greatest(REMAINING, sloth_slo=MINUTES),
+                        queries.greatest(REMAINING, sloth_slo=MINUTES),
                         "budget left (minutes)", "percentunit", LEFT,
                     ),
                     Query(
-                        _greatest(REMAINING, sloth_slo=RECORDS),
+                        queries.greatest(REMAINING, sloth_slo=RECORDS),
                         "budget left (records)", "percentunit", LEFT,
                     ),
                     Query(
-                        f"max by ({PER_PRODUCT}) (slo:current_burn_rate:ratio)",
+                        f"max by ({queries.PER_PRODUCT}) (slo:current_burn_rate:ratio)",
                         "burn rate", "short", BURNING,
                     ),
-                    Query(_greatest("mesh_unread_records"), "unread"),
-                    Query(_rejects({}, PER_PRODUCT), "rejects", "reqps"),
-                    Query(_greatest("mesh_dead_letters_kept_records"), "dead letters kept"),
-                    Query(
-                        f"count by ({PER_PRODUCT}) "
-                        f'(max by ({PER_PRODUCT}, slot) ({_reported(state="running")}) == 1) '
-                        f"or 0 * {_greatest('mesh_freshness_objective_seconds', job=MONITOR_JOB)}",
-                        "workers running",
-                    ),
+                    Query(queries.greatest("mesh_unread_records"), "unread"),
+                    Query(queries.rejects({}, queries.PER_PRODUCT), "rejects", "reqps"),
+                    Query(queries.greatest("mesh_dead_letters_kept_records"), "dead letters kept"),
+                    Query(queries.workers_running(), "workers running"),
                 ],
                 shown={"product": "product", "domain": "domain"},
             ),
             timeline(
                 "State", "fresh and idle are good; unknown is not.",
-                Query(_state({}), "{{product}}"), STATES,
+                Query(queries.state({}), "{{product}}"), queries.STATES,
             ),
             timeline(
-                "Workers", "What each slot last said that it was doing.",
-                Query(_worker_states({}), "{{product}}/{{slot}}"), WORKER_STATES,
+                "Workers", "What each slot said last that it was doing; silent: that was long ago.",
+                Query(queries.worker_states({}), "{{product}}/{{slot}}"), queries.WORKER_STATES,
             ),
             lines(
                 "Age of the newest fact, against what is promised",
                 "1 is as old as it may be: the objective, and the cadence of closed windows.",
-                [Query(f"({_age({})})\n/ {newest}", "{{product}}")], unit="percentunit",
+                [Query(f"({queries.age({})})\n/ {newest}", "{{product}}")], unit="percentunit",
             ),
             lines(
                 "Error budget left", "Of 30 days, by SLO; below 0 the promise is broken.",
@@ -138,15 +108,17 @@ def overview() -> str:
             ),
             lines(
                 "Unread records", "What has arrived and no commit accounts for.",
-                [Query(_greatest("mesh_unread_records"), "{{product}}")], unit="short", width=8,
+                [Query(queries.greatest("mesh_unread_records"), "{{product}}")],
+                unit="short", width=8,
             ),
             lines(
                 "Rejects", "Input records that became dead letters.",
-                [Query(_rejects({}, PER_PRODUCT), "{{product}}")], unit="reqps", width=8,
+                [Query(queries.rejects({}, queries.PER_PRODUCT), "{{product}}")],
+                unit="reqps", width=8,
             ),
             bars(
                 "Dead letters kept", "On the dead letter topics now.",
-                Query(_greatest("mesh_dead_letters_kept_records"), "{{product}}"), width=8,
+                Query(queries.greatest("mesh_dead_letters_kept_records"), "{{product}}"), width=8,
             ),
         ],
     )  # fmt: skip
@@ -165,20 +137,24 @@ def of_product(product: Product) -> str:
 
 def _now(me: Mapping[str, str]) -> Iterable[Panel]:
     yield figure(
-        "State", "fresh and idle are good; unknown is not.", Query(_state(me), "", words=STATES)
+        "State",
+        "fresh and idle are good; unknown is not.",
+        Query(queries.state(me), "", words=queries.STATES),
     )
     yield figure(
-        "Whose fault", "Whose it is that it is not good.", Query(_blame(me), "", words=BLAMES)
+        "Whose fault",
+        "Whose it is that it is not good.",
+        Query(queries.blame(me), "", words=queries.BLAMES),
     )
     yield figure(
         "Error budget left (minutes)",
         "Of the bad minutes that 30 days may have.",
-        Query(_greatest(REMAINING, sloth_slo=MINUTES, **me), "", "percentunit", LEFT),
+        Query(queries.greatest(REMAINING, sloth_slo=MINUTES, **me), "", "percentunit", LEFT),
     )
     yield figure(
         "Error budget left (records)",
         "Of the late facts that 30 days may have.",
-        Query(_greatest(REMAINING, sloth_slo=RECORDS, **me), "", "percentunit", LEFT),
+        Query(queries.greatest(REMAINING, sloth_slo=RECORDS, **me), "", "percentunit", LEFT),
     )
 
 
@@ -188,9 +164,9 @@ def _freshness(me: Mapping[str, str]) -> Iterable[Panel]:
         "Age of the newest fact. Where windows are published when they are over, it may be as much "
         "older as they are apart.",
         [
-            Query(_age(me), "newest fact"),
-            Query(_newest(me), "objective"),
-            Query(_waiting(me), "oldest record that waits"),
+            Query(queries.age(me), "newest fact"),
+            Query(queries.oldest_allowed(me), "objective"),
+            Query(queries.waiting(me), "oldest record that waits"),
         ],
         unit="s",
     )
@@ -198,7 +174,7 @@ def _freshness(me: Mapping[str, str]) -> Iterable[Panel]:
         "Late before it came, late since it came",
         "Upstream: from when it happened to when it arrived. Own: from there to the commit.",
         [
-            Query(_quantile(quantile, metric, me), f"{name} p{quantile:.0%}".rstrip("%"))
+            Query(queries.quantile_of(quantile, metric, me), f"{name} p{quantile:.0%}".rstrip("%"))
             for metric, name in (
                 ("mesh_record_upstream_age_seconds", "upstream"),
                 ("mesh_record_residence_seconds", "own"),
@@ -210,20 +186,25 @@ def _freshness(me: Mapping[str, str]) -> Iterable[Panel]:
     yield lines(
         "Error budget left",
         "Of 30 days; below 0 the promise is broken.",
-        [Query(f"max by (sloth_slo) ({REMAINING}{_in(me)})", "{{sloth_slo}}")],
+        [Query(f"max by (sloth_slo) ({REMAINING}{queries.within(me)})", "{{sloth_slo}}")],
         unit="percentunit",
     )
     yield lines(
         "Bad events, by who is to blame",
         "Share of an hour.",
-        [Query(f"max by (sloth_slo, blame) ({BLAMED}1h{_in(me)})", "{{sloth_slo}}: {{blame}}")],
+        [
+            Query(
+                f"max by (sloth_slo, blame) ({BLAMED}1h{queries.within(me)})",
+                "{{sloth_slo}}: {{blame}}",
+            )
+        ],
         unit="percentunit",
     )
 
 
 def _quality(me: Mapping[str, str]) -> Iterable[Panel]:
-    judged = f"mesh_rule_evaluations_total{_in(me)}"
-    kept = f"mesh_rule_evaluations_total{_in(me, outcome='kept')}"
+    judged = f"mesh_rule_evaluations_total{queries.within(me)}"
+    kept = f"mesh_rule_evaluations_total{queries.within(me, outcome='kept')}"
     yield lines(
         "Quality score",
         "Of all judgements of records by rules in 5 minutes, those that found the rule kept.",
@@ -239,13 +220,13 @@ def _quality(me: Mapping[str, str]) -> Iterable[Panel]:
     yield lines(
         "Rejects by rule",
         "Input records that became dead letters, by what was wrong.",
-        [Query(_rejects(me, "class, rule"), "{{class}}: {{rule}}")],
+        [Query(queries.rejects(me, "class, rule"), "{{class}}: {{rule}}")],
         unit="reqps",
     )
     yield lines(
         "Dead letters kept",
         "On the dead letter topic.",
-        [Query(f"max(mesh_dead_letters_kept_records{_in(me)})", "kept")],
+        [Query(f"max(mesh_dead_letters_kept_records{queries.within(me)})", "kept")],
         unit="short",
     )
 
@@ -257,101 +238,34 @@ def _running(me: Mapping[str, str]) -> Iterable[Panel]:
         "Unread: what no commit accounts for, seen from outside. By topic: what the workers have "
         "not read yet.",
         [
-            Query(f"max(mesh_unread_records{_in(me)})", "unread"),
-            Query(f"sum by (topic) (mesh_consumer_lag_records{_in(workers)})", "{{topic}}"),
+            Query(f"max(mesh_unread_records{queries.within(me)})", "unread"),
+            Query(
+                f"sum by (topic) (mesh_consumer_lag_records{queries.within(workers)})", "{{topic}}"
+            ),
         ],
         unit="short",
     )
     yield timeline(
         "Workers",
-        "What each slot last said that it was doing.",
-        Query(_worker_states(me), "slot {{slot}}"),
-        WORKER_STATES,
+        "What each slot said last that it was doing; silent: that was long ago.",
+        Query(queries.worker_states(me), "slot {{slot}}"),
+        queries.WORKER_STATES,
     )
     yield lines(
         "Throughput",
         "Records a second: read, and published.",
         [
-            Query(_rate("mesh_records_consumed_total", workers, "topic"), "read {{topic}}"),
-            Query(_rate("mesh_records_produced_total", workers, "topic"), "to {{topic}}"),
+            Query(queries.rate("mesh_records_consumed_total", workers, "topic"), "read {{topic}}"),
+            Query(queries.rate("mesh_records_produced_total", workers, "topic"), "to {{topic}}"),
         ],
         unit="reqps",
     )
     yield lines(
         "Transactions",
         "A second, by how they ended.",
-        [Query(_rate("mesh_transactions_total", workers, "outcome"), "{{outcome}}")],
+        [Query(queries.rate("mesh_transactions_total", workers, "outcome"), "{{outcome}}")],
         unit="ops",
     )
-
-
-# Expressions
-
-
-def _in(labels: Mapping[str, str], **more: str) -> str:
-    wanted = {**labels, **more}
-    return f"{{{matchers(wanted)}}}" if wanted else ""
-
-
-def _greatest(metric: str, **labels: str) -> str:
-    return f"max by ({PER_PRODUCT}) ({metric}{_in(labels)})"
-
-
-def _age(me: Mapping[str, str]) -> str:
-    newest = _greatest("mesh_output_last_event_timestamp_seconds", job=MONITOR_JOB, **me)
-    return f"time() - ({newest} > 0)"
-
-
-def _newest(me: Mapping[str, str]) -> str:
-    seen = {"job": MONITOR_JOB, **me}
-    return (
-        f"max by ({PER_PRODUCT}) (mesh_freshness_objective_seconds{_in(seen)} "
-        f"+ mesh_freshness_cadence_seconds{_in(seen)})"
-    )
-
-
-def _waiting(me: Mapping[str, str]) -> str:
-    since = _greatest("mesh_waiting_event_timestamp_seconds", **me)
-    return f"(time() - {since}) * ({since} > bool 0)"
-
-
-def _numbered(metric: str, label: str, words: Words, by: str, me: Mapping[str, str]) -> str:
-    """The number of what a product or slot is: of the series by `label`, the one that is 1."""
-    series = (
-        f"{metric}{_in(me, **{label: word})} * {number}" for number, (word, _) in words.items()
-    )
-    return f"max by ({by}) ({' or '.join(series)})"
-
-
-def _state(me: Mapping[str, str]) -> str:
-    return _numbered("mesh_freshness_state", "state", STATES, PER_PRODUCT, me)
-
-
-def _blame(me: Mapping[str, str]) -> str:
-    blamed = {number: word for number, word in BLAMES.items() if number}
-    return _numbered("mesh_freshness_blame", "blame", blamed, PER_PRODUCT, me)
-
-
-def _worker_states(me: Mapping[str, str]) -> str:
-    by = f"{PER_PRODUCT}, slot"
-    return _numbered("mesh_worker_reported_state", "state", WORKER_STATES, by, me)
-
-
-def _reported(**labels: str) -> str:
-    return f"mesh_worker_reported_state{_in(labels)}"
-
-
-def _rate(metric: str, labels: Mapping[str, str], by: str) -> str:
-    return f"sum by ({by}) (rate({metric}{_in(labels)}[$__rate_interval]))"
-
-
-def _rejects(me: Mapping[str, str], by: str) -> str:
-    return _rate("mesh_records_rejected_total", {"job": WORKERS_JOB, **me}, by)
-
-
-def _quantile(quantile: float, metric: str, me: Mapping[str, str]) -> str:
-    buckets = f"rate({metric}_bucket{_in(me)}[$__rate_interval])"
-    return f"histogram_quantile({quantile:g}, sum by (le) ({buckets}))"
 
 
 # The dashboard around the panels

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import yaml
 
-from mesh_stream.freshness.slo import dashboards
 from mesh_stream.freshness.slo.dashboards import of_product, overview, uid
 from mesh_stream.freshness.slo.panels import WIDTH
 from mesh_stream.product.product import Product
@@ -154,10 +153,3 @@ def test_without_its_extra_the_command_says_what_to_install(tmp_path: Path) -> N
     assert done.returncode == 1
     assert "pip install 'mesh-stream[slo]'" in done.stderr
     assert not (tmp_path / "slo").exists()
-
-
-def test_a_workers_state_has_a_number_of_its_own() -> None:
-    words = [word for word, _ in dashboards.WORKER_STATES.values()]
-
-    assert len(set(words)) == len(words)
-    assert {"running", "stopped"} <= set(words)
