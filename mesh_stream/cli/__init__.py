@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "replay": ("replay", "Put a JSON-lines or CSV file onto a raw topic."),
     "state": ("state", "Print what a product remembers, by key, from its changelog."),
     "reset": ("reset", "Have a product begin anew; shown first, done with --yes."),
+    "slo": ("slo", "Write Prometheus rules and Grafana dashboards from the declared SLAs."),
     "tail": ("tail", "Print a product's facts, decoded, read-committed."),
 }
 """Command -> (module of this package, what it does); the command object has the command's name."""

@@ -1,0 +1,89 @@
+"""What Prometheus scrapes and loads, and what Grafana finds: the files around the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mesh_stream.freshness.slo.alerting import MONITOR_JOB, WORKERS_JOB
+from mesh_stream.freshness.slo.windows import duration
+
+SCRAPES_A_MINUTE = 4
+SCRAPE_TIMEOUT = 10.0
+"""Seconds; Prometheus' own, and never longer than the interval."""
+DATASOURCE = "mesh-prometheus"
+"""The uid of the data source that Grafana is provisioned with, and OpenSLO's name for it."""
+PROMETHEUS = "http://127.0.0.1:9090"
+DASHBOARDS = "/etc/grafana/dashboards"
+"""Where Grafana finds the dashboards: the folder that is mounted into its container."""
+
+
+def prometheus(monitors: Sequence[str], minute: float) -> dict[str, Any]:
+    """The configuration of Prometheus: monitors by address, workers as a monitor names them.
+
+    Args:
+        monitors: Their addresses, `host:port`.
+        minute: How many seconds a minute lasts.
+    """
+    interval = duration(1 / SCRAPES_A_MINUTE, minute)
+    timeout = duration(1, min(SCRAPE_TIMEOUT, minute / SCRAPES_A_MINUTE))
+    return {
+        "global": {
+            "scrape_interval": interval,
+            "scrape_timeout": timeout,
+            "evaluation_interval": interval,
+        },
+        "rule_files": ["rules/*.yml"],
+        "scrape_configs": [
+            {"job_name": MONITOR_JOB, "static_configs": [{"targets": list(monitors)}]},
+            {
+                "job_name": WORKERS_JOB,
+                # A worker says itself which product it runs, and so does who names it.
+                "honor_labels": True,
+                "http_sd_configs": [
+                    {"url": f"http://{monitor}/targets", "refresh_interval": interval}
+                    for monitor in monitors
+                ],
+            },
+        ],
+    }
+
+
+def datasources(minute: float) -> dict[str, Any]:
+    """Grafana's data source: that Prometheus."""
+    return {
+        "apiVersion": 1,
+        "datasources": [
+            {
+                "name": "mesh",
+                "uid": DATASOURCE,
+                "type": "prometheus",
+                "access": "proxy",
+                "url": PROMETHEUS,
+                "isDefault": True,
+                "editable": False,
+                # The least that a rate is taken over follows from it.
+                "jsonData": {
+                    "httpMethod": "POST",
+                    "timeInterval": duration(1 / SCRAPES_A_MINUTE, minute),
+                },
+            }
+        ],
+    }
+
+
+def dashboard_provider() -> dict[str, Any]:
+    """Where Grafana looks for the dashboards."""
+    return {
+        "apiVersion": 1,
+        "providers": [
+            {
+                "name": "mesh",
+                "folder": "mesh",
+                "type": "file",
+                "disableDeletion": False,
+                "allowUiUpdates": False,
+                "options": {"path": DASHBOARDS},
+            }
+        ],
+    }
