@@ -81,7 +81,7 @@ class ProductMetrics(Collector):
         self._newest_event = 0.0
         self._progress = 0.0
         self._transaction_seconds = 0.0
-        self._created = time.time()
+        self._began = time.time()
         registry.register(self)
 
     # The witness of a worker
@@ -169,7 +169,8 @@ class ProductMetrics(Collector):
         for name, help_, labels, samples in self._counters():
             family = CounterMetricFamily(name, help_, labels=[*_PRODUCT, *labels])
             for values, count in samples.items():
-                family.add_metric(self._texts(values), count, created=self._created)
+                # Without its own "created", which would be a series more for each.
+                family.add_metric(self._texts(values), count)
             yield family
         for name, help_, spread in (
             (
@@ -316,6 +317,12 @@ class ProductMetrics(Collector):
             "The share of good minutes that it promises.",
             [],
             {(): self._product.sla.availability},
+        )
+        yield self._gauge(
+            "mesh_worker_began_timestamp_seconds",
+            "When the process began to count.",
+            [],
+            {(): self._began},
         )
         yield self._gauge(
             "mesh_last_progress_timestamp_seconds",
