@@ -20,6 +20,8 @@ from tests.deadline import eventually
 from tests.kafka.harness import broker
 from tests.kafka.harness.scene import Scene, provision, scene
 from tests.kafka.harness.slot import SlotProcess
+from tests.kafka.harness.tallies import BEGAN_MS, Kind
+from tests.kafka.harness.tally_scene import DAY_MS, tallying
 
 pytestmark = pytest.mark.kafka
 
@@ -112,11 +114,46 @@ def test_a_worker_is_seen_while_it_idles_and_tells_what_it_commits(
     for moment in (said.newest_event, said.newest_input, said.last_asked):
         assert sent - 1_000 <= moment <= said.at
     assert said.metrics == slot._metrics
+    for name in ("freshness", "upstream_age", "residence"):
+        assert slot.metric(f"mesh_record_{name}_seconds_count") == 100
+    assert slot.metric("mesh_slo_good_events_total", slo="records") == 100
+    assert slot.metric("mesh_slo_bad_events_total", slo="records") == 0
     assert said.watermarks == {}
     idle = seen.until(0, lambda found: found.at > said.at, "another, while nothing comes")
     assert said.at + 1_000 * BEAT_SECONDS / 2 < idle.at < said.at + 1_000 * SOON
     assert (idle.counts, idle.began) == (said.counts, said.began)
     assert idle.progressed > said.at - 1_000
+
+
+def test_windows_of_events_that_were_late_when_they_came_are_not_the_workers_fault(
+    stack: Stack, tmp_path: Path, seed: int
+) -> None:
+    with tallying(stack, tmp_path, seed, Kind.WINDOWED, partitions=2) as torture:
+        seen = Seen(stack, torture.product.name)
+        slot = torture.working()
+        torture.send(500)
+        torture.settle(within=60)
+        facts = len(torture.facts())
+
+        # By the events' own time all of that was years ago; they were sent just now.
+        blamed = eventually(
+            lambda: slot.metric("mesh_slo_bad_events_total", blame="upstream"),
+            within=10,
+            what="facts that are late",
+        )
+        assert blamed == slot.metric("mesh_slo_events_total") == facts
+        assert slot.metric("mesh_record_residence_seconds_bucket", le="60.0") == facts
+        assert slot.metric("mesh_record_upstream_age_seconds_bucket", le="86400.0") == 0
+
+        topic = torture.product.repartition_topic
+        said = seen.until(0, lambda said: len(said.watermarks) == 3, "the watermarks")
+        seen.close()
+        assert min(said.watermarks.values()) >= BEGAN_MS + DAY_MS
+        for number, watermark in said.watermarks.items():
+            labels = {"topic": topic, "partition": number}
+            name = "mesh_input_watermark_timestamp_seconds"
+            assert slot.metric(name, **labels) == watermark / 1000
+        assert BEGAN_MS < said.newest_input < said.last_asked
 
 
 def test_the_last_word_of_one_that_stops_is_stopped(playing: Scene, seen: Seen) -> None:
