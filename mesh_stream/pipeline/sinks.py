@@ -79,7 +79,10 @@ class Direct:
             at = self._timing.admit(message, outcome)
             arrived = self._timing.arrived
         else:
-            arrived = arrival(message)
+            # The commonest of folds by far: not by way of `arrival`, which is a call more.
+            kind, arrived = message.timestamp()
+            if not kind:
+                arrived = -1
         if at is not None:
             tolerated: list[Rule] = []
             in_time = self._add(event, at, message, arrived, tolerated)

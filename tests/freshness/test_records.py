@@ -68,5 +68,9 @@ def test_what_was_late_when_it_arrived_is_not_ours() -> None:
     assert (records.bad[Blame.UPSTREAM], records.bad[Blame.OWN]) == (1, 1)
 
 
+def test_what_arrived_exactly_in_time_and_was_published_late_is_ours() -> None:
+    assert counted((NOW - 70_000, NOW - 10_000)).bad[Blame.OWN] == 1
+
+
 def test_a_late_fact_that_does_not_say_when_it_arrived_is_ours() -> None:
     assert counted((NOW - 70_000, -1)).bad[Blame.OWN] == 1
