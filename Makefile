@@ -42,6 +42,7 @@ bench: setup
 	$(PY) -m tests.bench
 	$(PY) -m tests.bench.fold
 	$(PY) -m tests.bench.closing
+	$(PY) -m tests.bench.observed
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -8,7 +8,11 @@ from types import FrameType
 
 import pytest
 
+from mesh_stream.kafka import topics
+from mesh_stream.kafka.client import admin
 from mesh_stream.local.stack import Stack, ephemeral
+from mesh_stream.runtime.status import STATUS_TOPIC
+from tests.kafka.declaring import settings_of
 
 
 def pytest_configure() -> None:
@@ -46,8 +50,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A real broker and registry on free ports: started when first asked for, one for the session.
 
+    The workers' status topic, which is every product's, is there before any of them is planned.
     Topics, groups and subjects are shared by all tests: each test names its own. Who kills or stops
     a part puts it back, or starts a stack of their own with `ephemeral`.
     """
     with ephemeral(tmp_path_factory.mktemp("stack")) as running:
+        topics.create(
+            admin(settings_of(running)),
+            STATUS_TOPIC,
+            partitions=topics.STATUS_PARTITIONS,
+            replicas=1,
+            settings=topics.status_settings(1),
+        )
         yield running

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -329,6 +330,24 @@ def test_a_platform_fault_ends_the_run_where_it_happened_and_keeps_what_came_bef
     assert isinstance(caught.value.cause, DependencyError)
     assert (outcome.consumed, outcome.sources, outcome.filtered["unspecified"]) == (2, 1, 1)
     assert outcome.rejected == []
+
+
+@pytest.mark.parametrize(("third", "arrived"), [("settled", 9), ("bank_down", 8)])
+def test_a_run_is_as_new_as_the_last_of_its_records_that_was_taken(
+    third: str, arrived: int
+) -> None:
+    pipeline, _ = run()
+    messages = [
+        message(msgspec.json.encode(payment(status=status)), timestamp=(1, at))
+        for at, status in ((7, "settled"), (8, "open"), (9, third))
+    ]
+    outcome = Outcome()
+
+    with suppress(Interrupted):
+        pipeline.process(messages, outcome)
+
+    assert outcome.arrived == arrived
+    assert [fact.arrived for fact in outcome.facts] == [7, 9][: len(outcome.facts)]
 
 
 def test_a_bad_record_does_not_touch_its_neighbours() -> None:

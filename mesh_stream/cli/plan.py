@@ -163,13 +163,15 @@ def _joined(before: Applied, after: Applied) -> Applied:
 
 
 def _print_plan(planned: Plan, names: tuple[str, ...]) -> None:
+    from mesh_stream.mesh.actions import NO_PRODUCT
+
     blocked = {problem.product for problem in planned.problems}
-    for name in names:
+    for name in (*names, NO_PRODUCT):
         actions = [action for action in planned.actions if action.product == name]
         problems = [problem for problem in planned.problems if problem.product == name]
         if not actions and not problems:
             continue
-        click.echo(name)
+        click.echo(_whose(name))
         for action in actions:
             click.echo(f"  + {action}")
         for problem in problems:
@@ -181,7 +183,9 @@ def _print_plan(planned: Plan, names: tuple[str, ...]) -> None:
     if changes:
         click.echo(f"{changes} change{'' if changes == 1 else 's'}; `mesh-stream apply` makes them")
     if blocked:
-        click.echo(f"nothing is changed for {', '.join(sorted(blocked))} until ! is solved")
+        click.echo(
+            f"nothing is changed for {', '.join(map(_whose, sorted(blocked)))} until ! is solved"
+        )
 
 
 def _quiet(_action: Action) -> None:
@@ -189,22 +193,28 @@ def _quiet(_action: Action) -> None:
 
 
 def _print_done(action: Action) -> None:
-    click.echo(f"{action.product}: {action}")
+    click.echo(f"{_whose(action.product)}: {action}")
 
 
 def _print_applied(applied: Applied, planned: Plan, names: tuple[str, ...]) -> None:
     for failure in applied.failed:
         click.echo(
-            f"{failure.action.product}: failed to {failure.action}: {failure.error}", err=True
+            f"{_whose(failure.action.product)}: failed to {failure.action}: {failure.error}",
+            err=True,
         )
     for action in applied.skipped:
-        click.echo(f"{action.product}: not done: {action}", err=True)
+        click.echo(f"{_whose(action.product)}: not done: {action}", err=True)
     for problem in planned.problems:
-        click.echo(f"{problem.product}: {problem}", err=True)
+        click.echo(f"{_whose(problem.product)}: {problem}", err=True)
     if not applied.failed and not planned.problems:
         done = len(applied.done)
         changes = f"{done} change{'' if done == 1 else 's'} made" if done else "no changes"
         click.echo(f"{changes}: {_products(names)} provisioned as declared")
+
+
+def _whose(product: str) -> str:
+    """Names a product, and what is nobody's own."""
+    return product or "the mesh"
 
 
 def _products(names: tuple[str, ...]) -> str:

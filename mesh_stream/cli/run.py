@@ -134,6 +134,7 @@ def _work(name: str, slot: int, metrics: str | None, products: str | None) -> No
             registry=registry,
             witness=witness,
             pace=Pace(),
+            metrics=metrics or "",
         )
 
 

@@ -3,7 +3,8 @@
 Counters count what is committed: a transaction that was aborted never happened. Everything exists
 from the start at 0, so that a rate has a beginning; "last" things are exported as timestamps, so
 that their age grows when the process dies. Labels come from closed sets: topics, rules, the fault
-classes, and the filter reasons of the product, capped.
+classes, and the filter reasons of the product, capped. Product and domain are on everything, so
+that no query needs a join.
 
 The counters are plain numbers that one collector exports: the client library's own would cost a
 lock a record, and its histogram cannot take a batch.
@@ -12,10 +13,8 @@ lock a record, and its histogram cannot take a batch.
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import accumulate
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -27,6 +26,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from mesh_stream.freshness.records import Records
 from mesh_stream.pipeline.stages import MAX_REASONS
 from mesh_stream.product.product import Product
 from mesh_stream.runtime.report import Committed, Ending, WorkerState
@@ -41,7 +41,10 @@ STAGE_FAULTS = {
     "contract": ("early", "event_time", "fanout", "key", "late", "oversize", "schema"),
     "code": ("transformation",),
 }  # fmt: skip
-_SPREAD = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 900, 3600, 86_400)
+_PRODUCT = ("product", "domain")
+"""The labels of everything."""
+RECORDS = "records"
+"""The SLO of the indicator that workers count."""
 
 
 class ProductMetrics(Collector):
@@ -54,12 +57,8 @@ class ProductMetrics(Collector):
 
     def __init__(self, product: Product, registry: CollectorRegistry) -> None:
         self._product = product
-        objective = product.sla.freshness_seconds
-        # A bucket exactly at the objective: the share of good records is read off, not guessed.
-        self._bounds = sorted({*_SPREAD, objective})
-        self._freshness = [0] * (len(self._bounds) + 1)
-        self._freshness_sum = 0.0
-        self._good = 0
+        self._labels = (product.name, product.domain)
+        self._records = Records(product.sla.freshness_seconds)
         self._consumed: Counter[str] = Counter({port.topic: 0 for port in product.inputs})
         self._produced: Counter[str] = Counter(
             {product.output.topic: 0, product.dead_letter_topic: 0}
@@ -78,10 +77,11 @@ class ProductMetrics(Collector):
         self._registry_requests: Counter[str] = Counter()
         self._state = WorkerState.STARTING
         self._lag: dict[tuple[str, int], int] = {}
+        self._watermarks: dict[tuple[str, int], float] = {}
         self._newest_event = 0.0
         self._progress = 0.0
         self._transaction_seconds = 0.0
-        self._created = time.time()
+        self._began = time.time()
         registry.register(self)
 
     # The witness of a worker
@@ -110,27 +110,12 @@ class ProductMetrics(Collector):
             self._broken[rule] += count
         self._judged += transaction.facts
         self._transaction_seconds += transaction.took
-        self._count_freshness(transaction.event_times, transaction.at)
-
-    def _count_freshness(self, event_times: list[int], at: int) -> None:
-        """Sort a whole transaction's event times into the buckets at the cost of one sort."""
-        times = sorted(event_times)
-        del times[: bisect_left(times, 0)]
-        if not times:
-            return
-        # A clock ahead of ours makes a negative age; a fact is never fresher than now.
-        past = times[: bisect_left(times, at)]
-        self._freshness_sum += (at * len(past) - sum(past)) / 1000
-        older = len(times)
-        for index, bound in enumerate(self._bounds):
-            # As old as the bound is within it.
-            upto = bisect_left(times, at - bound * 1000)
-            self._freshness[index] += older - upto
-            older = upto
-        self._freshness[-1] += older
-        objective = self._product.sla.freshness_seconds
-        self._good += len(times) - bisect_left(times, at - objective * 1000)
-        self._newest_event = max(self._newest_event, times[-1] / 1000)
+        self._newest_event = max(self._newest_event, transaction.newest_event / 1000)
+        for partition, watermark in transaction.watermarks.items():
+            # Not of one that was given up before this transaction's end was known.
+            if partition in self._watermarks:
+                self._watermarks[partition] = max(0, watermark) / 1000
+        self._records.add(transaction)
 
     def ended(self, ending: Ending) -> None:
         """Count how a transaction ended."""
@@ -144,12 +129,23 @@ class ProductMetrics(Collector):
         """The loop turned, at `now` seconds since the epoch."""
         self._progress = now
 
-    def lag(self, topic: str, partition: int, records: int | None) -> None:
-        """Records not yet read of an assigned partition; None drops the series."""
-        if records is None:
-            self._lag.pop((topic, partition), None)
-        else:
-            self._lag[topic, partition] = records
+    def taken(self, topic: str, partition: int, offset: int) -> None:  # noqa: ARG002
+        """A partition is ours: what is exported of it exists from now on."""
+        state = self._product.state
+        if state is None or not state.is_timed:
+            return
+        own = self._product.repartition_topic if state.repartitions else None
+        if topic == (own or self._product.inputs[0].topic):
+            self._watermarks[topic, partition] = 0
+
+    def given_up(self, topic: str, partition: int) -> None:
+        """A partition is ours no more: its series end."""
+        self._lag.pop((topic, partition), None)
+        self._watermarks.pop((topic, partition), None)
+
+    def lag(self, topic: str, partition: int, records: int) -> None:
+        """Records not yet read of a partition that is ours."""
+        self._lag[topic, partition] = records
 
     def restored(self, records: int) -> None:
         """A partition's states were restored by so many changelog records."""
@@ -164,19 +160,38 @@ class ProductMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Everything, at this moment."""
         product = self._product
-        identity = (product.name, product.domain, product.version, product.owner)
-        yield _gauge(
+        yield self._gauge(
             "mesh_product_info",
             "The data product that this worker runs; always 1.",
-            ["product", "domain", "version", "owner"],
-            {identity: 1},
+            ["version", "owner"],
+            {(product.version, product.owner): 1},
         )
         for name, help_, labels, samples in self._counters():
-            family = CounterMetricFamily(name, help_, labels=labels)
+            family = CounterMetricFamily(name, help_, labels=[*_PRODUCT, *labels])
             for values, count in samples.items():
-                family.add_metric(_texts(values), count, created=self._created)
+                # Without its own "created", which would be a series more for each.
+                family.add_metric(self._texts(values), count)
             yield family
-        yield self._histogram()
+        for name, help_, spread in (
+            (
+                "mesh_record_freshness_seconds",
+                "From a fact's event time to its commit; one bucket lies at the objective.",
+                self._records.freshness,
+            ),
+            (
+                "mesh_record_upstream_age_seconds",
+                "From a fact's event time to the arrival of its input record.",
+                self._records.upstream_age,
+            ),
+            (
+                "mesh_record_residence_seconds",
+                "From the arrival of a fact's input record to the fact's commit.",
+                self._records.residence,
+            ),
+        ):
+            histogram = HistogramMetricFamily(name, help_, labels=_PRODUCT)
+            histogram.add_metric(self._labels, spread.buckets(), spread.sum)
+            yield histogram
         yield from self._gauges()
 
     def _counters(self) -> Iterator[tuple[str, str, list[str], Mapping[Any, float]]]:
@@ -238,16 +253,22 @@ class ProductMetrics(Collector):
             dict(self._registry_requests),
         )
         yield (
-            "mesh_slo_good_events",
-            "Facts within the objective, by SLO.",
-            ["slo"],
-            {"freshness": self._good},
-        )
-        yield (
             "mesh_slo_events",
             "Facts with an event time, by SLO.",
             ["slo"],
-            {"freshness": sum(self._freshness)},
+            {RECORDS: self._records.total},
+        )
+        yield (
+            "mesh_slo_good_events",
+            "Facts within the objective, by SLO.",
+            ["slo"],
+            {RECORDS: self._records.good},
+        )
+        yield (
+            "mesh_slo_bad_events",
+            "Facts that came too late, by SLO and whose that is.",
+            ["slo", "blame"],
+            {(RECORDS, blame): count for blame, count in dict(self._records.bad).items()},
         )
 
     def _remembered(self) -> Iterator[tuple[str, str, list[str], Mapping[Any, float]]]:
@@ -277,68 +298,71 @@ class ProductMetrics(Collector):
             found[rule, "kept"] = self._judged - broken
         return found
 
-    def _histogram(self) -> Metric:
-        bounds = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
-        buckets = list(zip(bounds, accumulate(self._freshness), strict=True))
-        family = HistogramMetricFamily(
-            "mesh_record_freshness_seconds",
-            "From a fact's event time to its commit; one bucket lies at the objective.",
-        )
-        family.add_metric([], buckets, self._freshness_sum)
-        return family
-
     def _gauges(self) -> Iterator[Metric]:
         accounted = self._sources + self._filtered.total() + self._rejected.total()
-        yield _gauge(
+        yield self._gauge(
             "mesh_conservation_imbalance_records",
             "Input records neither a fact's source, filtered nor rejected; 0.",
             [],
             {(): self._consumed.total() - accounted},
         )
-        yield _gauge(
+        yield self._gauge(
             "mesh_freshness_objective_seconds",
             "The freshness that the product promises.",
             [],
             {(): self._product.sla.freshness_seconds},
         )
-        yield _gauge(
+        yield self._gauge(
             "mesh_availability_objective_ratio",
             "The share of good minutes that it promises.",
             [],
             {(): self._product.sla.availability},
         )
-        yield _gauge(
+        yield self._gauge(
+            "mesh_worker_began_timestamp_seconds",
+            "When the process began to count.",
+            [],
+            {(): self._began},
+        )
+        yield self._gauge(
             "mesh_last_progress_timestamp_seconds",
             "When the loop last turned.",
             [],
             {(): self._progress},
         )
-        yield _gauge(
+        yield self._gauge(
             "mesh_output_last_event_timestamp_seconds",
-            "Event time of the newest fact; 0 before the first.",
+            "Event time of the newest fact, not after its commit; 0 before the first.",
             ["topic"],
             {self._product.output.topic: self._newest_event},
         )
-        yield _gauge(
+        yield self._gauge(
             "mesh_consumer_lag_records",
             "Records not yet read of an assigned partition.",
             ["topic", "partition"],
             dict(sorted(self._lag.copy().items())),
         )
-        yield _gauge(
+        yield self._gauge(
+            "mesh_input_watermark_timestamp_seconds",
+            "How far event time has come, by partition of the states; 0 before the first event.",
+            ["topic", "partition"],
+            dict(sorted(self._watermarks.copy().items())),
+        )
+        yield self._gauge(
             "mesh_worker_state",
             "1 for what the worker is doing, 0 for the rest.",
             ["state"],
             {state: int(state is self._state) for state in WorkerState},
         )
 
+    def _gauge(
+        self, name: str, help_: str, labels: list[str], samples: Mapping[Any, float]
+    ) -> Metric:
+        family = GaugeMetricFamily(name, help_, labels=[*_PRODUCT, *labels])
+        for values, value in samples.items():
+            family.add_metric(self._texts(values), value)
+        return family
 
-def _gauge(name: str, help_: str, labels: list[str], samples: Mapping[Any, float]) -> Metric:
-    family = GaugeMetricFamily(name, help_, labels=labels)
-    for values, value in samples.items():
-        family.add_metric(_texts(values), value)
-    return family
-
-
-def _texts(values: str | tuple[object, ...]) -> list[str]:
-    return [values] if isinstance(values, str) else [str(value) for value in values]
+    def _texts(self, values: str | tuple[object, ...]) -> list[str]:
+        own = [values] if isinstance(values, str) else [str(value) for value in values]
+        return [*self._labels, *own]

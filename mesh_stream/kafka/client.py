@@ -99,6 +99,27 @@ TRANSACTION: Mapping[str, str | int | bool] = {
 }
 """For producers with a transactional id, besides `PRODUCER`."""
 
+STATUS: Mapping[str, str | int | bool] = {
+    "acks": "all",
+    # A status that was not written within two beats is no news any more, and is dropped. That is
+    # an error to an idempotent producer, and so would be a principal that may not write there.
+    "enable.idempotence": False,
+    "message.timeout.ms": 4_000,
+    # One after the other: an old status must not come after a newer one.
+    "max.in.flight.requests.per.connection": 1,
+    # What waits is never much.
+    "queue.buffering.max.messages": 10,
+    "queue.buffering.max.kbytes": 1_024,
+    "linger.ms": 0,
+    # A topic that is not there is asked for again soon, and never created.
+    "allow.auto.create.topics": False,
+    "topic.metadata.propagation.max.ms": 1_000,
+    "topic.metadata.refresh.interval.ms": 5_000,
+    # Whoever uses it says once what is wrong, and not at every attempt to connect.
+    "log_level": 2,
+}
+"""For the producer that tells a worker's status."""
+
 Admin = AdminClient
 """The administrative client, for rooms that hand it on without talking to Kafka themselves."""
 
@@ -196,6 +217,16 @@ def producer_settings(
         return _config(settings, PRODUCER, {"client.id": client_id})
     own = {"client.id": client_id, "transactional.id": transactional_id}
     return _config(settings, {**PRODUCER, **TRANSACTION}, own)
+
+
+def status_settings(settings: Settings, *, client_id: str) -> Config:
+    """Returns the settings of the producer that tells a worker's status.
+
+    Args:
+        settings: Where the broker is.
+        client_id: Names it in the broker's logs and quotas, as `mesh.<product>.<slot>.status`.
+    """
+    return _config(settings, STATUS, {"client.id": client_id})
 
 
 def admin(

@@ -35,6 +35,8 @@ DEAD_LETTER_RETENTION_MS = 1_209_600_000
 """Two weeks: time to come back from a holiday and redrive."""
 TOMBSTONE_RETENTION_MS = 86_400_000
 """A day: what a deletion in a changelog is kept for."""
+STATUS_PARTITIONS = 1
+"""Of `mesh.status`: whoever looks reads all of it."""
 REPARTITION_RETENTION_MS = 604_800_000
 """A week."""
 HEADER_ROOM_BYTES = 65_536
@@ -270,6 +272,25 @@ def changelog_settings(replicas: int) -> dict[str, str]:
         "min.compaction.lag.ms": "60000",
         "segment.bytes": str(64 * 1024 * 1024),
         "max.message.bytes": str(16 * 1024 * 1024),
+        **_durable(replicas),
+    }
+
+
+def status_settings(replicas: int) -> dict[str, str]:
+    """Returns the settings of `mesh.status`: the newest of every worker slot, for ever.
+
+    Every slot writes again and again, and whoever looks reads from the beginning: segments are
+    small and closed soon, since only a closed one is compacted.
+    """
+    return {
+        "cleanup.policy": "compact",
+        "compression.type": "producer",
+        "delete.retention.ms": str(TOMBSTONE_RETENTION_MS),
+        "min.compaction.lag.ms": "60000",
+        "min.cleanable.dirty.ratio": "0.1",
+        "segment.ms": "600000",
+        # The least that a broker takes from Kafka 4.0 on (KIP-1030).
+        "segment.bytes": str(1024 * 1024),
         **_durable(replicas),
     }
 

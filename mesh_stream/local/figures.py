@@ -112,7 +112,7 @@ def parse(page: str) -> Figures:
             for sample in by_name.get("mesh_worker_state", ())
             if sample.value
         ),
-        created=max(values("mesh_records_sources_created"), default=0.0),
+        created=max(values("mesh_worker_began_timestamp_seconds"), default=0.0),
     )
 
 

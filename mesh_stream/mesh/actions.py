@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+NO_PRODUCT = ""
+"""Stands for the product of what is the whole mesh's."""
+
 
 @dataclass(frozen=True, slots=True)
 class CreateTopic:
@@ -12,7 +15,7 @@ class CreateTopic:
 
     product: str
     role: str
-    """`input`, `output`, `dead letter`, `repartition` or `changelog`."""
+    """`input`, `output`, `dead letter`, `repartition`, `changelog` or `status`."""
     topic: str
     partitions: int
     replicas: int

@@ -7,14 +7,17 @@ what consumers rely on is a problem for people to decide, not an action.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from mesh_stream.errors import AccessDeniedError
 from mesh_stream.kafka import topics
 from mesh_stream.kafka.client import Admin
 from mesh_stream.kafka.registry import SchemaRegistry
 from mesh_stream.kafka.topics import Cluster, Topic
 from mesh_stream.mesh.actions import (
+    NO_PRODUCT,
     Action,
     AddPartitions,
     AlterTopic,
@@ -25,6 +28,9 @@ from mesh_stream.mesh.actions import (
 )
 from mesh_stream.mesh.contracts import plan_contract
 from mesh_stream.product.product import Input, Mesh, Product, State
+from mesh_stream.runtime.status import STATUS_TOPIC
+
+log = logging.getLogger(__name__)
 
 INPUT_PARTITIONS = 4
 """Of a raw topic that `apply --create-inputs` creates: room for four worker slots."""
@@ -32,6 +38,7 @@ INPUT_PARTITIONS = 4
 _WAYS_OUT: Mapping[str, str] = {
     "output": "declare what is there, or a new major version, which has a topic of its own",
     "dead letter": "whoever owns the topic has to alter it",
+    "status": "whoever owns the topic has to alter it",
 }
 
 
@@ -67,7 +74,29 @@ def plan(
         waiting = [product for product in waiting if product not in (ready or waiting)]
     for product in products:
         plan_contract(product, mesh, registry, planner.actions, planner.problems)
+    _plan_status(planner, admin)
     return Plan(tuple(planner.actions), tuple(planner.problems))
+
+
+def _plan_status(planner: _Planner, admin: Admin) -> None:
+    """Plans the topic that workers tell their status on; last, since no data depends on it.
+
+    For the same reason it is nobody's problem that this principal may not look at it.
+    """
+    try:
+        found = topics.describe(admin, [STATUS_TOPIC])
+    except AccessDeniedError as error:
+        log.warning("%s is not planned: %s", STATUS_TOPIC, error)
+        return
+    if STATUS_TOPIC in found and found[STATUS_TOPIC].settings is None:
+        log.warning(
+            "cannot check the settings of %s: this principal may not read them; grant it "
+            "DescribeConfigs to have them checked",
+            STATUS_TOPIC,
+        )
+        return
+    planner.found |= found
+    planner.status()
 
 
 def _topics(product: Product) -> Iterator[str]:
@@ -121,20 +150,20 @@ class _Planner:
             return topic
         if port.product is not None:
             self._problem(
-                product,
+                product.name,
                 f"input topic {port.topic} does not exist: it is the output of product "
                 f"{port.product}; plan and apply that one as well",
             )
             return None
         if not self.create_inputs:
             self._problem(
-                product,
+                product.name,
                 f"raw topic {port.topic} does not exist: it belongs to its source system; have it "
                 "created there, or let `mesh-stream apply --create-inputs` do it, with "
                 f"{INPUT_PARTITIONS} partitions",
             )
             return None
-        return self._create(product, "input", port.topic, INPUT_PARTITIONS, {})
+        return self._create(product.name, "input", port.topic, INPUT_PARTITIONS, {})
 
     def _output(self, product: Product, partitions: int) -> None:
         name = product.output.topic
@@ -144,29 +173,29 @@ class _Planner:
         in_sync = wanted.get("min.insync.replicas", "1")
         if in_sync.isdigit() and int(in_sync) > replicas:
             self._problem(
-                product,
+                product.name,
                 f"output topic {name}: min.insync.replicas is {in_sync}, with {replicas} "
                 "replicas no record could ever be written; lower it, or add brokers",
             )
         if topic is None:
-            self._create(product, "output", name, partitions, wanted)
+            self._create(product.name, "output", name, partitions, wanted)
             return
         declared = product.output.partitions
         if declared is not None and declared > topic.partitions:
             self.actions.append(AddPartitions(product.name, name, topic.partitions, declared))
         elif declared is not None and declared < topic.partitions:
             self._problem(
-                product,
+                product.name,
                 f"output topic {name} has {topic.partitions} partitions, declared are {declared}: "
                 f"Kafka cannot remove any; declare {topic.partitions}, or a new major version, "
                 "which has a topic of its own",
             )
-        self._alter(product, "output", topic, wanted)
+        self._alter(product.name, "output", topic, wanted)
 
     def _dead_letters(self, product: Product, inputs: list[Topic], partitions: int) -> None:
         name = product.dead_letter_topic
         wanted = topics.dead_letter_settings(product, inputs, self._replicas_of(name))
-        self._provide(product, "dead letter", name, partitions, wanted)
+        self._provide(product.name, "dead letter", name, partitions, wanted)
 
     def _own_topics(self, product: Product, state: State, first_input: Topic) -> None:
         """Plans what a product's state needs; never more partitions: keys would leave theirs."""
@@ -175,24 +204,29 @@ class _Planner:
             name = product.repartition_topic
             wanted = topics.repartition_settings(product, self._replicas_of(name))
             width = repartition_width(product, first_input)
-            source = self._provide(product, "repartition", name, width, wanted)
+            source = self._provide(product.name, "repartition", name, width, wanted)
         name = product.changelog_topic
         wanted = topics.changelog_settings(self._replicas_of(name))
-        changelog = self._provide(product, "changelog", name, source.partitions, wanted)
+        changelog = self._provide(product.name, "changelog", name, source.partitions, wanted)
         if changelog.partitions != source.partitions:
             self._problem(
-                product,
+                product.name,
                 f"changelog topic {name} has {changelog.partitions} partitions, but {source.name}, "
                 f"whose states it keeps, has {source.partitions}: keys are in other partitions "
                 f"than their states; `mesh-stream reset {product.name}` begins anew",
             )
+
+    def status(self) -> None:
+        """Plans the topic of the workers' status, which is no product's."""
+        wanted = topics.status_settings(self._replicas_of(STATUS_TOPIC))
+        self._provide(NO_PRODUCT, "status", STATUS_TOPIC, topics.STATUS_PARTITIONS, wanted)
 
     def _replicas_of(self, name: str) -> int:
         topic = self.found.get(name)
         return topic.replicas if topic is not None else self.replicas
 
     def _provide(
-        self, product: Product, role: str, name: str, partitions: int, settings: Mapping[str, str]
+        self, product: str, role: str, name: str, partitions: int, settings: Mapping[str, str]
     ) -> Topic:
         topic = self.found.get(name)
         if topic is None:
@@ -201,15 +235,15 @@ class _Planner:
         return topic
 
     def _create(
-        self, product: Product, role: str, name: str, partitions: int, settings: Mapping[str, str]
+        self, product: str, role: str, name: str, partitions: int, settings: Mapping[str, str]
     ) -> Topic:
-        action = CreateTopic(product.name, role, name, partitions, self.replicas, settings)
+        action = CreateTopic(product, role, name, partitions, self.replicas, settings)
         self.actions.append(action)
         in_effect = {**self.cluster.defaults, **settings}
         self.found[name] = Topic(name, partitions, self.replicas, in_effect)
         return self.found[name]
 
-    def _alter(self, product: Product, role: str, topic: Topic, wanted: Mapping[str, str]) -> None:
+    def _alter(self, product: str, role: str, topic: Topic, wanted: Mapping[str, str]) -> None:
         if topic.settings is None:
             self._problem(
                 product,
@@ -224,7 +258,7 @@ class _Planner:
             if raised or topics.same_setting(name, actual, value):
                 continue
             if name == "cleanup.policy":
-                way_out = _WAYS_OUT.get(role, f"`mesh-stream reset {product.name}` makes it anew")
+                way_out = _WAYS_OUT.get(role, f"`mesh-stream reset {product}` makes it anew")
                 self._problem(
                     product,
                     f"{role} topic {topic.name} has cleanup.policy {actual}, wanted is {value}: "
@@ -234,7 +268,7 @@ class _Planner:
                 continue
             changes.append(Change(name, actual, value))
         if changes:
-            self.actions.append(AlterTopic(product.name, role, topic.name, tuple(changes)))
+            self.actions.append(AlterTopic(product, role, topic.name, tuple(changes)))
 
-    def _problem(self, product: Product, sentence: str) -> None:
-        self.problems.append(Problem(product.name, sentence))
+    def _problem(self, product: str, sentence: str) -> None:
+        self.problems.append(Problem(product, sentence))

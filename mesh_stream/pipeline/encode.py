@@ -27,7 +27,13 @@ Encode = Callable[[Any, Message], Fact]
 
 
 def compile_encode(
-    contract: Contract, *, output: Output, schema_id: int, record_bytes: int, shape: Shape
+    contract: Contract,
+    *,
+    output: Output,
+    schema_id: int,
+    record_bytes: int,
+    shape: Shape,
+    of_fold: bool = False,
 ) -> Encode:
     """Make the stage for records of one type.
 
@@ -37,6 +43,8 @@ def compile_encode(
         schema_id: The registry's id of the contract, looked up at start.
         record_bytes: Largest value, in bytes, its frame included.
         shape: How the record type's fields are read.
+        of_fold: Whether what stands for the input record is an event or a window: its timestamp is
+            then when it happened, and when it arrived it says itself.
 
     Returns:
         `(record, message) -> Fact`; raises `ContractError` naming the field that does not fit.
@@ -68,14 +76,15 @@ def compile_encode(
         lines = ["  r = _conform(record)"]
         value = "_frame + _write(r)"
     key = _key(output, writer, shape, names)
-    event_time = _event_time(output, contract, writer, shape, names)
+    event_time = _event_time(output, contract, writer, shape, names, of_fold=of_fold)
     source = "\n".join(
         [
             f"def encode({given}, m):",
             " try:",
             *lines,
             f"  value = {value}",
-            f"  fact = _fact(value, {key}, {event_time})",
+            *(_ARRIVED_OF_FOLD if of_fold else _ARRIVED),
+            f"  fact = _fact(value, {key}, {event_time}, arrived)",
             " except MemoryError:",
             "  raise",
             " except Exception as error:",
@@ -88,6 +97,11 @@ def compile_encode(
     exec(compile(source, "<encode>", "exec"), names)  # noqa: S102
     encode: Encode = names["encode"]
     return encode
+
+
+# Not by way of `arrival`, in the generated code: a call for every fact would cost as much again.
+_ARRIVED = ("  kind, arrived = m.timestamp()", "  if not kind: arrived = -1")
+_ARRIVED_OF_FOLD = ("  arrived = m.arrived",)
 
 
 def _source_of(
@@ -117,11 +131,16 @@ def _key_bytes(value: Any, field: str) -> bytes:
 
 
 def _event_time(
-    output: Output, contract: Contract, writer: Writer, shape: Shape, names: dict[str, Any]
+    output: Output,
+    contract: Contract,
+    writer: Writer,
+    shape: Shape,
+    names: dict[str, Any],
+    *,
+    of_fold: bool,
 ) -> str:
     if output.event_time is None:
-        names["_arrival"] = arrival
-        return "_arrival(m)"
+        return "m.timestamp()[1]" if of_fold else "arrived"
     if output.event_time in writer.millis:
         return writer.millis[output.event_time]
     names["_moment"] = _moment

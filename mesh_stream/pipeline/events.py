@@ -4,7 +4,8 @@ An event whose input record is not keyed by the state's key goes through a topic
 own first. There it carries what its source knew of time, so that the fold judges it as if it had
 come from the source itself. Values on that topic are JSON, readable by anybody:
 
-    {"is": "event", "at": 17.., "source": "raw.stock:3", "offset": 7, "highest": 17.., "event": {}}
+    {"is": "event", "at": 17.., "source": "raw.stock:3", "offset": 7, "highest": 17.., "event": {},
+     "arrived": 17..}
     {"is": "notice", "highest": {"raw.stock:3": 17..}, "idle": ["raw.stock:2"]}
 
 The second kind has no key and goes to every partition: it tells how far the sources have come,
@@ -54,6 +55,7 @@ class Arrival(msgspec.Struct, gc=False):
         highest: The highest event time that its source had brought before.
         text: The state's key as bytes.
         message: The record that it came in.
+        arrived: When its input record arrived on its own topic; -1 where that is not known.
     """
 
     event: Any
@@ -61,6 +63,7 @@ class Arrival(msgspec.Struct, gc=False):
     highest: int
     text: bytes
     message: Message
+    arrived: int = -1
 
     def topic(self) -> str | None:  # noqa: D102 - as every record
         return self.message.topic()
@@ -94,6 +97,8 @@ def repartitioned_type(state: State) -> tuple[Any, Any]:
             ("offset", int),
             ("highest", int),
             ("event", state.event_type),
+            # Not in what was written before it was asked for.
+            ("arrived", int, -1),
         ],
         frozen=True,
         tag_field="is",
@@ -210,9 +215,13 @@ class Timing:
     Args:
         state: The declaration.
         time: Reads the input's event time, or None: the record's own timestamp counts.
+
+    Attributes:
+        arrived: When the record that was asked about last was written; -1 where it does not say.
     """
 
     def __init__(self, state: State, time: InputTime | None) -> None:
+        self.arrived = -1
         self.matters = state.is_timed
         self._time = time
         self._ahead = state.ahead
@@ -226,7 +235,8 @@ class Timing:
         Raises:
             ContractError: It comes too early, or at no known time.
         """
-        at = arrival(message) if self._time is None else self._time.at(message)
+        written = self.arrived = arrival(message)
+        at = written if self._time is None else self._time.at(message)
         if not self.matters:
             return at
         if self._time is not None and not self._time.is_said:
@@ -235,7 +245,6 @@ class Timing:
                 f"the event is for",
                 rule="event_time",
             )
-        written = arrival(message)
         if written < 0:
             raise ContractError(
                 "found a record without a timestamp; expected one: event times are held against it",

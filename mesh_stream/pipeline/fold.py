@@ -41,12 +41,20 @@ class Moment:
     Also what becomes a dead letter where that fact is wrong, with the state as the value.
     """
 
-    __slots__ = ("_at", "_partition", "_topic", "_value", "text")
+    __slots__ = ("_at", "_partition", "_topic", "_value", "arrived", "text")
 
     def __init__(
-        self, key: bytes, at: int, topic: str = "", partition: int = 0, value: bytes | None = None
+        self,
+        key: bytes,
+        at: int,
+        *,
+        topic: str,
+        partition: int,
+        arrived: int = -1,
+        value: bytes | None = None,
     ) -> None:
         self.text = key
+        self.arrived = arrived
         self._at = at
         self._topic = topic
         self._partition = partition
@@ -340,10 +348,12 @@ class Fold:
         topic = self._product.changelog_topic
         tolerated: list[Rule] = []
         try:
-            closing = Moment(key, span[1], topic, partition)
+            arrived = self.shards[partition].arrived
+            closing = Moment(key, span[1], topic=topic, partition=partition, arrived=arrived)
             outcome.facts.append(self._fact(span, state, closing, tolerated))
         except RecordError as error:
-            letter = Moment(key, span[1], topic, partition, _as_json(state))
+            value = _as_json(state)
+            letter = Moment(key, span[1], topic=topic, partition=partition, value=value)
             outcome.unfit.append(Rejected(letter, error.fault_class, error.rule, error.reason))
         count_tolerated(outcome, tolerated)
 

@@ -47,7 +47,9 @@ class InputTime:
 
         def stamping(record: Any, message: Message) -> Fact:
             fact = encode(record, message)
-            return fact if self._noted is None else Fact(fact.value, fact.key, self._noted)
+            if self._noted is None:
+                return fact
+            return Fact(fact.value, fact.key, self._noted, fact.arrived)
 
         return stamping
 

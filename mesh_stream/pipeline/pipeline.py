@@ -25,6 +25,7 @@ from typing import Any, Protocol
 from mesh_stream.errors import PlatformError, RecordError
 from mesh_stream.pipeline.avro_input import WriterSchemas
 from mesh_stream.pipeline.decode import compile_decode
+from mesh_stream.pipeline.encode import arrival
 from mesh_stream.pipeline.input_time import InputTime
 from mesh_stream.pipeline.record import Fact, Filtered, Message, Outcome, Rejected
 from mesh_stream.pipeline.stages import (
@@ -55,6 +56,11 @@ class Interrupted(Exception):  # noqa: N818 - not a failure: where to go on, and
 
 class Sink(Protocol):
     """Where the events of a product with state go. Each counts its input record once."""
+
+    @property
+    def newest(self) -> int:
+        """The highest event time of the run's source, in milliseconds; `NEVER` where unknown."""
+        ...
 
     def begin(self, run: Sequence[Message]) -> None:
         """A run of one partition's records is about to come."""
@@ -149,8 +155,18 @@ class Pipeline:
                 )
             except PlatformError as fault:
                 outcome.consumed = before + done
+                self._date(outcome, run[:done])
                 raise Interrupted(done, fault) from fault
         outcome.consumed = before + len(run)
+        self._date(outcome, run)
+
+    def _date(self, outcome: Outcome, run: Sequence[Message]) -> None:
+        """Note how new the run was: once for all of its records, since this is the hot path."""
+        if run:
+            outcome.arrived = max(outcome.arrived, arrival(run[-1]))
+            if self._sink is not None:
+                newest = min(self._sink.newest, outcome.arrived)
+                outcome.newest_input = max(outcome.newest_input, newest)
 
     def _process_several(self, records: list[Any], message: Message, outcome: Outcome) -> None:
         if self._sink is not None and records:

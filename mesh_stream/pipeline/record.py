@@ -86,11 +86,15 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
         value: The framed Avro value.
         key: The record key.
         event_time: When it happened, milliseconds since the epoch; -1 where nothing says.
+        arrived: When the input record that it came from arrived on its topic, by that record's own
+            timestamp; -1 where it has none. Of a window that closed: the newest record that was
+            there by then.
     """
 
     value: bytes
     key: bytes | None
     event_time: int
+    arrived: int = -1
 
 
 class Rejected(NamedTuple):
@@ -126,6 +130,9 @@ class Outcome:
         closed: Windows that were closed, and states that were forgotten because nothing came.
         unfit: Of the windows whose facts are due, those whose fact is wrong: dead letters, too, but
             of no input record.
+        arrived: When the last record of a run arrived, milliseconds since the epoch; -1: unknown.
+        newest_input: Newest event time of what became part of a state, not after `arrived`; -1
+            where only the facts say when anything happened.
     """
 
     consumed: int = 0
@@ -136,6 +143,8 @@ class Outcome:
     tolerated: Counter[tuple[str, str]] = field(default_factory=Counter)
     closed: int = 0
     unfit: list[Rejected] = field(default_factory=list)
+    arrived: int = -1
+    newest_input: int = -1
 
 
 def where(message: Message) -> str:

@@ -186,6 +186,8 @@ class Shard:
         self.watermark = Watermark(sources, self._meta.progress if self._meta else Progress())
         self.unseen = True
         """Whether there may be something due that nobody has looked for."""
+        self.arrived = -1
+        """When the newest record arrived that came here, of those since it is here; -1: none."""
 
     def __bool__(self) -> bool:
         """Whether anything is to be committed."""

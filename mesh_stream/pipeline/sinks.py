@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from mesh_stream.errors import CodeError, ContractError
+from mesh_stream.pipeline.encode import arrival
 from mesh_stream.pipeline.events import (
     WATERMARK,
     Arrival,
@@ -62,15 +63,29 @@ class Direct:
         self._shard = self._fold.shards[partition]
         self._source = source_of(topic, partition)
         self._highest = self._shard.watermark.highest.get(self._source, NEVER)
+        self._shard.arrived = max(self._shard.arrived, arrival(run[-1]))
         if self._prefetches:
             self._shard.prefetch(state_keys(run))
 
+    @property
+    def newest(self) -> int:
+        """The highest event time of the run's source, where time matters."""
+        return self._highest
+
     def take(self, event: Any, message: Message, outcome: Outcome) -> None:
         """Add one event."""
-        at = self._timing.admit(message, outcome) if self._is_timed else NOWHEN
+        at: int | None = NOWHEN
+        if self._is_timed:
+            at = self._timing.admit(message, outcome)
+            arrived = self._timing.arrived
+        else:
+            # The commonest of folds by far: not by way of `arrival`, which is a call more.
+            kind, arrived = message.timestamp()
+            if not kind:
+                arrived = -1
         if at is not None:
             tolerated: list[Rule] = []
-            in_time = self._add(event, at, message, tolerated)
+            in_time = self._add(event, at, message, arrived, tolerated)
             self._added(in_time, at, tolerated, outcome)
 
     def take_several(self, events: list[Any], message: Message, outcome: Outcome) -> None:
@@ -81,17 +96,21 @@ class Direct:
         tolerated: list[Rule] = []
         self._shard.begin_unit()
         try:
-            in_time = [self._add(event, at, message, tolerated) for event in events]
+            arrived = self._timing.arrived
+            in_time = [self._add(event, at, message, arrived, tolerated) for event in events]
         except BaseException:
             self._shard.undo_unit()
             raise
         self._shard.end_unit()
         self._added(any(in_time), at, tolerated, outcome)
 
-    def _add(self, record: Any, at: int, message: Message, tolerated: list[Rule]) -> bool:
+    def _add(
+        self, record: Any, at: int, message: Message, arrived: int, tolerated: list[Rule]
+    ) -> bool:
         event = self._event(record)
-        arrival = Arrival(event, at, self._highest, self._key_of(event, message), message)
-        return self._fold.add(self._shard, arrival, tolerated)
+        key = self._key_of(event, message)
+        arriving = Arrival(event, at, self._highest, key, message, arrived)
+        return self._fold.add(self._shard, arriving, tolerated)
 
     def _added(self, in_time: bool, at: int, tolerated: list[Rule], outcome: Outcome) -> None:
         self._fold.count(in_time, tolerated, outcome)
@@ -123,6 +142,11 @@ class Repartitioned:
         self._shard: Shard
         self._prefetches = not isinstance(fold.state.window, Hopping)
 
+    @property
+    def newest(self) -> int:
+        """Told on the way here, where it is known when events arrived."""
+        return NEVER
+
     def begin(self, run: Sequence[Message]) -> None:
         """A run of one partition's records is about to come."""
         partition = run[0].partition()
@@ -139,15 +163,20 @@ class Repartitioned:
                 shard.watermark.reached(source, at)
             for source in arrived.idle:
                 shard.watermark.fell_silent(source)
+            # It may close windows: what is told was not known before.
+            shard.arrived = max(shard.arrived, arrival(message))
             count_filtered(outcome, WATERMARK)
             return
         key = message.key()
         if key is None:
             raise ContractError("no key; expected the state's", rule="key")
         fold = self._fold
-        arrival = Arrival(arrived.event, arrived.at, arrived.highest, key, message)
+        came = arrived.arrived if arrived.arrived >= 0 else arrival(message)
+        if came > shard.arrived:
+            shard.arrived = came
+        arriving = Arrival(arrived.event, arrived.at, arrived.highest, key, message, came)
         tolerated: list[Rule] = []
-        fold.count(fold.add(shard, arrival, tolerated), tolerated, outcome)
+        fold.count(fold.add(shard, arriving, tolerated), tolerated, outcome)
         if self._timed:
             shard.watermark.reached(arrived.source, arrived.at)
 
@@ -190,6 +219,11 @@ class Forward:
         assert partition is not None
         self._source = source_of(topic, partition)
 
+    @property
+    def newest(self) -> int:
+        """The highest event time of the run's source, where time matters."""
+        return self.highest.get(self._source, NEVER)
+
     def take(self, event: Any, message: Message, outcome: Outcome) -> None:
         """Send one event on."""
         self.take_several([event], message, outcome)
@@ -201,13 +235,13 @@ class Forward:
             return
         source = self._source
         highest = self.highest.get(source, NEVER)
-        offset = message.offset()
+        offset, arrived = message.offset(), self._timing.arrived
         facts = []
         for record in events:
             event = self._event(record)
             key = text_of_key(self._key(event))
             try:
-                value = self._encode(self._type(at, source, offset, highest, event))
+                value = self._encode(self._type(at, source, offset, highest, event, arrived))
             except MemoryError:
                 raise
             except Exception as error:

@@ -44,6 +44,7 @@ class StagesByType(dict[type, tuple[Judge, Encode]]):
             schema_id=self._schema_id,
             record_bytes=product.limits.record_bytes,
             shape=shape,
+            of_fold=product.state is not None,
         )
         stages = (judge, self.finish(encode))
         self[record_type] = stages

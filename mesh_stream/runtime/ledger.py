@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from confluent_kafka import TopicPartition
@@ -73,15 +74,22 @@ class Ledger:
         assert self.open is not None
         self.open.report.add(topic, outcome, forwards=forwards)
 
-    def start_commit(self, offsets: list[TopicPartition]) -> None:
+    def start_commit(
+        self,
+        offsets: list[TopicPartition],
+        watermarks: Mapping[Partition, int] = MappingProxyType({}),
+    ) -> None:
         """Have the open transaction committed; `settle` tells whether it was.
 
         Args:
             offsets: The next offset to read, for each partition that it read from.
+            watermarks: As in `Committed`.
         """
         entry, self.open = self.open, None
         assert entry is not None
         entry.offsets = offsets
+        entry.report.positions = {(tp.topic, tp.partition): tp.offset for tp in offsets}
+        entry.report.watermarks = watermarks
         self._committing = entry
         self._transaction.start_commit(offsets, entry.group_metadata)
 
@@ -141,8 +149,8 @@ class Ledger:
             self._witness.ended(Ending.ABORTED)
 
     def _tell_committed(self, entry: Entry) -> None:
-        entry.report.at = time.time_ns() // 1_000_000
-        entry.report.took = time.monotonic() - entry.began
+        took = time.monotonic() - entry.began
+        entry.report.conclude(at=time.time_ns() // 1_000_000, took=took)
         self._witness.committed(entry.report)
         self._witness.ended(Ending.COMMITTED)
 

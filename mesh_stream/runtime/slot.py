@@ -14,14 +14,20 @@ from types import FrameType
 
 from confluent_kafka import Consumer, TopicPartition
 
-from mesh_stream.kafka.client import consumer_settings, producer_settings, reader_settings
+from mesh_stream.kafka.client import (
+    consumer_settings,
+    producer_settings,
+    reader_settings,
+    status_settings,
+)
 from mesh_stream.kafka.preflight import Provisioned, preflight
 from mesh_stream.kafka.registry import SchemaRegistry
 from mesh_stream.pipeline.deadletter import Provenance
 from mesh_stream.pipeline.paths import paths_of
 from mesh_stream.product.product import Product
+from mesh_stream.runtime.heart import Heart
 from mesh_stream.runtime.pace import Pace
-from mesh_stream.runtime.report import Witness
+from mesh_stream.runtime.report import Witness, Witnesses
 from mesh_stream.runtime.restore import Restorer, connection
 from mesh_stream.runtime.states import Ground, States
 from mesh_stream.runtime.transaction import Transaction
@@ -42,6 +48,7 @@ def run_slot(
     registry: SchemaRegistry,
     witness: Witness,
     pace: Pace,
+    metrics: str = "",
 ) -> None:
     """Run one slot of a product until SIGTERM or SIGINT; a second signal ends it at once.
 
@@ -52,12 +59,40 @@ def run_slot(
         registry: The schema registry's client.
         witness: Who is told what happens.
         pace: When to commit, and how long to bear a fault.
+        metrics: `host:port` that its metrics are served on; empty where they are not.
 
     Raises:
         NotProvisionedError: Topics or schema are not as declared.
         MeshError: As `Worker.run`.
     """
     stop = _StopRequest()
+    client_id = f"{product.transactional_id(slot)}.status"
+    config = status_settings(settings, client_id=client_id)
+    with Heart(product, slot=slot, metrics=metrics, config=config) as heart:
+        worker = _worker(
+            product,
+            slot=slot,
+            settings=settings,
+            registry=registry,
+            witness=Witnesses(witness, heart),
+            pace=pace,
+            stop=stop,
+        )
+        stop.tell(worker)
+        worker.run()
+
+
+def _worker(
+    product: Product,
+    *,
+    slot: int,
+    settings: Settings,
+    registry: SchemaRegistry,
+    witness: Witness,
+    pace: Pace,
+    stop: _StopRequest,
+) -> Worker:
+    """Put the parts of a slot's worker together; as `run_slot`."""
     provisioned = preflight(settings, product, registry)
     paths = paths_of(product, schema_id=provisioned.schema_id, writers=registry)
     transactional_id = product.transactional_id(slot)
@@ -72,7 +107,7 @@ def run_slot(
     }
     moves_some = "cooperative" in reading["partition.assignment.strategy"]
     consumer = Consumer(reading) if moves_some else EagerConsumer(reading)
-    worker = Worker(
+    return Worker(
         product,
         states=States(product, paths, _ground(product, provisioned, settings, slot, witness)),
         provenance=Provenance.of(
@@ -85,8 +120,6 @@ def run_slot(
         witness=witness,
         pace=pace,
     )
-    stop.tell(worker)
-    worker.run()
 
 
 def _ground(

@@ -294,6 +294,14 @@ class States:
         folded = {(topic, number): states_note(shard.commits) for number, shard in shards}
         return {**self._sources.notes(), **folded}
 
+    def watermarks(self) -> Mapping[Partition, int]:
+        """The watermarks of the partitions that are here, where time matters to their states."""
+        if self._fold is None or not self._fold.state.is_timed:
+            return {}
+        topic = str(self.paths.fold_topic)
+        shards = self._fold.shards.items()
+        return {(topic, number): shard.watermark.value for number, shard in shards}
+
     def freeze(self, transaction: Transaction, partitions: Partitions) -> Outcome:
         """Put what was changed into the open transaction, which is then committed.
 
@@ -323,6 +331,9 @@ class States:
             flush = shard.freeze(offset=offset, input_id=self._ground.ids[topic])
             transaction.note(self._product.changelog_topic, number, flush.entries)
             outcome.facts += flush.facts
+        if not self._fold.state.is_timed:
+            # Otherwise a fact may be about a window, and the events have said when they happened.
+            outcome.arrived = max((fact.arrived for fact in outcome.facts), default=-1)
         transaction.publish(self._product.output.topic, outcome.facts)
         self._sources.tell(transaction, topic, self._ground.partitions[topic], partitions)
         return outcome

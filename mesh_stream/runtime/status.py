@@ -35,12 +35,13 @@ class Status(msgspec.Struct, frozen=True):
         state: What it is doing.
         at: When this was said.
         began: When the process began: tells one from the next.
-        progressed: When its loop last turned; stands still while the worker hangs.
+        progressed: When its loop last turned; stands still while the loop hangs.
         newest_event: Event time of the newest fact, not after its commit.
         newest_input: Newest event time of the input records that became facts, not after they
             arrived.
         last_asked: When the last input record arrived that was committed and not filtered.
-        positions: `topic:partition` -> next offset to read, of the partitions that are its own.
+        positions: `topic:partition` -> next offset to read, as committed, of the partitions that
+            are its own.
         watermarks: Partition of the fold's topic -> its watermark; of a product with windows.
         counts: What it has committed.
         metrics: `host:port` of its metrics; empty where it serves none.

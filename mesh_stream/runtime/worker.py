@@ -240,9 +240,10 @@ class Worker:
         return age >= (self._pace.calmest if self._caught_up else self._pace.busiest)
 
     def _start_commit(self) -> None:
-        facts = self._states.freeze(self._transaction, self._partitions)
-        self._ledger.add(self._product.output.topic, facts)
-        self._ledger.start_commit(self._partitions.to_commit(self._states.notes()))
+        flushed = self._states.freeze(self._transaction, self._partitions)
+        self._ledger.add(self._product.output.topic, flushed)
+        offsets = self._partitions.to_commit(self._states.notes())
+        self._ledger.start_commit(offsets, self._states.watermarks())
         self._partitions.moved.clear()
 
     def _settle(self) -> None:
@@ -257,11 +258,7 @@ class Worker:
             self._states.commit(self._consumer)
 
     def _commit(self) -> None:
-        """Commit whatever is open, and wait for it.
-
-        Raises:
-            TransactionError: It was not, or perhaps not, committed.
-        """
+        """Commit whatever is open, and wait for it; raises as `_settle`."""
         self._settle()
         if self._ledger.open is not None:
             self._start_commit()
@@ -329,7 +326,7 @@ class Worker:
         log.warning("%s: %s: %s", self._product.name, where(event), error.str())
 
     def _look_after(self) -> None:
-        """What is due once a second: held partitions, lag, a sign of life."""
+        """What is due now and then: held partitions, lag, a sign of life."""
         self._states.proceed(self._partitions)
         now = time.monotonic()
         if now < self._next_look:
@@ -356,6 +353,8 @@ class Worker:
             # First, so that a transaction our predecessor left open does not hide the offsets.
             self._transaction.ready(within=self._pace.patience)
             offsets = self._partitions.assign(assigned, within=self._pace.patience)
+            for partition in offsets:
+                self._witness.taken(*partition, self._partitions.positions[partition])
             self._states.assign(self._partitions, offsets, within=self._pace.patience)
             self._renew_membership()
         except AbortNeededError as error:
@@ -396,4 +395,4 @@ class Worker:
         self._states.drop((tp.topic, tp.partition) for tp in partitions)
         self._partitions.drop(partitions)
         for tp in partitions:
-            self._witness.lag(tp.topic, tp.partition, None)
+            self._witness.given_up(tp.topic, tp.partition)

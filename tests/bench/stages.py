@@ -27,16 +27,22 @@ from mesh_stream.pipeline.shape import Shape
 from mesh_stream.pipeline.transform import compile_transform
 from mesh_stream.product.loader import load_mesh
 from mesh_stream.product.product import Product
+from mesh_stream.runtime.heart import BEAT_SECONDS, Heart
 from mesh_stream.runtime.pace import MAX_BATCH
 from mesh_stream.runtime.partitions import Partitions
 from mesh_stream.runtime.report import Committed
+from mesh_stream.runtime.status import encode, key_of
 from tests.bench.orders import PRODUCT, TOPIC, Orders
 
 PASSES = 9
 STRETCH = 500
 """Records of one partition that come one after the other."""
-ARRIVED = 1_772_000_000_000
-"""When every record arrived, milliseconds since the epoch."""
+ARRIVED = 1_772_323_210_000
+"""When the first record arrived, soon after it happened; milliseconds since the epoch."""
+LATER = ARRIVED + 60_000
+"""When all of them were committed."""
+BUSY_RATE = 100_000
+"""Records a second that a busy worker takes at the least: beats come by time, not by record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,67 @@ def measure(products: Path, records: int = 20_000) -> list[Stage]:
     ]
 
 
+def observing(products: Path, records: int = 20_000) -> list[Stage]:
+    """What it costs of each record that the worker is seen: its witnesses, and what they need."""
+    product = load_mesh(products).products[PRODUCT]
+    batches = _batches(records)
+    heart = Heart(product, slot=0, metrics="127.0.0.1:9400", config={})
+    return [
+        _arriving(product, batches),
+        *_telling(product, batches),
+        *_saying(product, batches, heart),
+    ]
+
+
+def _arriving(product: Product, batches: list[list[Message]]) -> Stage:
+    """Ask each record that becomes a fact when it arrived, as the encoder does."""
+    pipeline = _pipeline(product)
+    facts = [len(_outcome(pipeline, batch).facts) for batch in batches]
+    asked = [batch[:count] for batch, count in zip(batches, facts, strict=True)]
+
+    def ask() -> None:
+        for messages in asked:
+            for message in messages:
+                kind, arrived = message.timestamp()
+                if not kind:
+                    arrived = -1  # noqa: F841 - as the generated code
+
+    def turn() -> None:
+        for messages in asked:
+            for _ in messages:
+                pass
+
+    return Stage("when it arrived", _micros(ask, batches) - _micros(turn, batches))
+
+
+def _saying(product: Product, batches: list[list[Message]], heart: Heart) -> list[Stage]:
+    """What goes into the status, and its beats, of which there is one for so many records."""
+    pipeline = _pipeline(product)
+    reports = []
+    for batch in batches:
+        report = Committed(positions={(TOPIC, number): 1 for number in range(4)})
+        report.add(TOPIC, _outcome(pipeline, batch))
+        reports.append(report)
+    for number in range(4):
+        heart.taken(TOPIC, number, 0)
+
+    def note() -> None:
+        for report in reports:
+            heart.committed(report)
+
+    def beat() -> None:
+        for _ in batches:
+            status = heart.status()
+            key_of(status)
+            encode(status)
+
+    beats = _micros(beat, batches) * sum(map(len, batches)) / len(batches)
+    return [
+        Stage("what the status says", _micros(note, batches)),
+        Stage("its beats", beats / (BEAT_SECONDS * BUSY_RATE)),
+    ]
+
+
 def _batches(records: int) -> list[list[Message]]:
     """Records as the client hands them over, in batches of the worker's size."""
     messages = [
@@ -78,7 +145,7 @@ def _batches(records: int) -> list[list[Message]]:
             offset=number,
             key=key,
             value=value,
-            timestamp=(1, ARRIVED),
+            timestamp=(1, ARRIVED + number // 10),
         )
         for number, (key, value) in enumerate(Orders(seed=7).make(records))
     ]
@@ -118,7 +185,7 @@ def _stages_of_the_path(product: Product, batches: list[list[Message]]) -> list[
     shape = Shape(type(completed[0][0]))
     judge = compile_rules(product.rules, contract=contract, shape=shape)
     kept = [pair for pair in completed if judge(pair[0]) is None]
-    encode = compile_encode(
+    encode_fact = compile_encode(
         contract,
         output=product.output,
         schema_id=1,
@@ -140,7 +207,7 @@ def _stages_of_the_path(product: Product, batches: list[list[Message]]) -> list[
 
     def encode_all() -> None:
         for record, message in kept:
-            encode(record, message)
+            encode_fact(record, message)
 
     return [
         Stage("decode", _micros(decode_all, batches)),
@@ -171,8 +238,9 @@ def _telling(product: Product, batches: list[list[Message]]) -> list[Stage]:
 
     def tell() -> None:
         for outcome in outcomes:
-            report = Committed(at=ARRIVED)
+            report = Committed()
             report.add(TOPIC, outcome)
+            report.conclude(at=LATER, took=0.1)
             metrics.committed(report)
 
     return [Stage("books and metrics", _micros(tell, batches))]

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from mesh_stream.kafka import groups
@@ -79,7 +79,13 @@ def running(arena: Arena) -> Iterator[Worker]:
         process.wait()
 
 
-def work_off(arena: Arena) -> tuple[Cost, Books]:
+Meanwhile = Callable[[Worker], AbstractContextManager[None]]
+"""What goes on beside a worker for as long as it is at its input."""
+
+
+def work_off(
+    arena: Arena, meanwhile: Meanwhile = lambda _worker: nullcontext()
+) -> tuple[Cost, Books]:
     """Let a worker process the whole input topic from its beginning.
 
     Returns:
@@ -93,7 +99,8 @@ def work_off(arena: Arena) -> tuple[Cost, Books]:
         client.delete_consumer_groups([group])[group].result(SILENCE_SECONDS)
     with running(arena) as worker:
         loaded = worker.cost()
-        await_end_of_input(arena, worker)
+        with meanwhile(worker):
+            await_end_of_input(arena, worker)
         cost = worker.cost()
         return Cost(cost.cpu_seconds - loaded.cpu_seconds, cost.peak_bytes), worker.books()
 

@@ -127,6 +127,22 @@ def test_plan_and_apply_are_for_scripts(run: Run, declare: Declare) -> None:
     assert document(run("plan", "--json")) == {"actions": [], "problems": []}
 
 
+def test_what_is_the_whole_meshs_is_told_apart_from_the_products(
+    run: Run, declare: Declare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, status = declare(), unique("mesh.status")
+    monkeypatch.setattr("mesh_stream.mesh.plan.STATUS_TOPIC", status)
+
+    planned = run("plan", "--create-inputs").out.splitlines()
+    applied = run("apply", "--create-inputs").out.splitlines()
+
+    assert planned[-3] == "the mesh"
+    assert planned[-2].startswith(f"  + create status topic {status}: 1 partition")
+    assert planned[-1] == "6 changes; `mesh-stream apply` makes them"
+    assert applied[-2].startswith(f"the mesh: create status topic {status}: ")
+    assert applied[-1] == f"6 changes made: {name} is provisioned as declared"
+
+
 def test_a_raw_topic_that_is_missing_is_a_problem_that_says_how_to_go_on(
     run: Run, declare: Declare
 ) -> None:

@@ -38,6 +38,8 @@ class Worker:
                 filtered=Counter({"not_completed": filtered}),
                 rejected=Counter({("payload", "malformed"): rejected}),
                 event_times=[NOW - 2_000] * sources,
+                arrivals=[NOW - 1_000] * sources,
+                newest_event=NOW - 2_000,
                 at=NOW,
             )
         )

@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError, Producer
 
+from mesh_stream.errors import AccessDeniedError
 from mesh_stream.kafka import topics
 from mesh_stream.kafka.client import Admin, admin
 from mesh_stream.kafka.registry import SchemaRegistry
+from mesh_stream.kafka.topics import Topic
 from mesh_stream.local.stack import Stack
+from mesh_stream.mesh import plan as room
 from mesh_stream.mesh.actions import (
+    NO_PRODUCT,
     Action,
     AddPartitions,
     AlterTopic,
@@ -176,6 +180,83 @@ class TestANewProduct:
             "cleanup.policy=delete"
         )
         assert sentences[-1] == f"register the first schema of subject {product.subject}"
+
+
+class TestTheStatusTopic:
+    @pytest.fixture
+    def name(self, monkeypatch: pytest.MonkeyPatch) -> str:
+        """Another topic in its place, which is not there yet."""
+        name = unique("mesh.status")
+        monkeypatch.setattr(room, "STATUS_TOPIC", name)
+        return name
+
+    def test_it_is_planned_last_and_belongs_to_no_product(
+        self, name: str, client: Admin, registry: SchemaRegistry, planned: Planning
+    ) -> None:
+        product = Declared(unique()).product
+        found = planned(product, create_inputs=True)
+
+        *_, own, status = found.actions
+        assert own.product == product.name
+        assert isinstance(status, CreateTopic)
+        assert (status.product, status.role, status.topic) == (NO_PRODUCT, "status", name)
+        assert str(status).startswith(
+            f"create status topic {name}: 1 partition, 1 replica, cleanup.policy=compact"
+        )
+
+        assert apply(found.actions, admin=client, registry=registry).failed == ()
+        assert planned(product) == Plan((), ())
+
+    def test_it_is_altered_where_it_would_never_be_compacted(
+        self, name: str, client: Admin, planned: Planning, provisioned: Callable[[Product], Product]
+    ) -> None:
+        product = provisioned(Declared(unique()).product)
+        topics.alter(client, name, {"segment.bytes": str(1 << 30), "segment.ms": "604800000"})
+
+        (action,) = planned(product).actions
+
+        assert isinstance(action, AlterTopic)
+        assert (action.product, action.topic) == (NO_PRODUCT, name)
+        assert [change.name for change in action.changes] == ["segment.bytes", "segment.ms"]
+
+    def test_one_that_is_not_compacted_stands_in_no_products_way(
+        self, name: str, client: Admin, planned: Planning
+    ) -> None:
+        topics.create(client, name, partitions=1, replicas=1, settings={})
+        product = Declared(unique()).product
+        found = planned(product, create_inputs=True)
+
+        (problem,) = found.problems
+        assert problem.product == NO_PRODUCT
+        assert "whoever owns the topic has to alter it" in problem.sentence
+        assert {action.product for action in found.applicable()} == {product.name}
+
+    @pytest.mark.parametrize("refused", ["the topic", "its settings"])
+    def test_who_may_not_look_at_it_is_told_so_and_plans_the_rest(
+        self,
+        name: str,
+        planned: Planning,
+        refused: str,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        describe = topics.describe
+
+        def may_not(admin: Admin, names: Iterable[str]) -> dict[str, Topic]:
+            if list(names) != [name]:
+                return describe(admin, names)
+            if refused == "the topic":
+                raise AccessDeniedError("cannot describe it")
+            return {name: Topic(name, 1, 1, None)}
+
+        monkeypatch.setattr(topics, "describe", may_not)
+        product = Declared(unique()).product
+        found = planned(product, create_inputs=True)
+
+        assert found.problems == ()
+        assert {action.product for action in found.actions} == {product.name}
+        (warning,) = caplog.records
+        assert name in warning.getMessage()
 
 
 class TestProductsOfProducts:

@@ -176,3 +176,26 @@ def test_without_an_event_time_field_the_records_timestamp_counts() -> None:
 
     assert encode(facts, {"a": ""}, message=message(timestamp=(1, 77))).event_time == 77
     assert encode(facts, {"a": ""}, message=message(timestamp=(0, -1))).event_time == -1
+
+
+# When it arrived
+
+
+@pytest.mark.parametrize("facts", [ORDER, ORDER_WITH_LINES])
+@pytest.mark.parametrize("event_time", ["at", None])
+@pytest.mark.parametrize(("timestamp", "arrived"), [((1, 7), 7), ((2, 7), 7), ((0, 7), -1)])
+def test_a_fact_arrived_when_its_record_was_written_whatever_says_when_it_happened(
+    facts: Contract, event_time: str | None, timestamp: tuple[int, int], arrived: int
+) -> None:
+    record: dict[str, Any] = {
+        "class": "new",
+        "orderId": "o",
+        "amount": None,
+        "at": NOON,
+        "lines": [],
+    }
+
+    fact = encode(facts, record, event_time=event_time, message=message(timestamp=timestamp))
+
+    assert fact.arrived == arrived
+    assert fact.event_time == (arrived if event_time is None else NOON.timestamp() * 1000)

@@ -142,7 +142,7 @@ WHOLES = st.builds(
 @given(WHOLES)
 def test_an_event_comes_through_the_own_topic_as_it_was(event: Whole) -> None:
     arriving, kind = repartitioned_type(state(event_type=Whole))
-    sent = kind(T0, "raw.a:1", 7, -5, event)
+    sent = kind(T0, "raw.a:1", 7, -5, event, T0 + 9)
 
     read = msgspec.json.decode(msgspec.json.encode(sent), type=arriving)
 
@@ -152,7 +152,7 @@ def test_an_event_comes_through_the_own_topic_as_it_was(event: Whole) -> None:
 
 def test_what_stands_on_the_own_topic_can_be_read_by_anybody() -> None:
     _, kind = repartitioned_type(state())
-    written = msgspec.json.encode(kind(T0, "raw.a:1", 7, -5, Move("a", 2, T0)))
+    written = msgspec.json.encode(kind(T0, "raw.a:1", 7, -5, Move("a", 2, T0), T0 + 9))
 
     assert msgspec.json.decode(written) == {
         "is": "event",
@@ -161,6 +161,7 @@ def test_what_stands_on_the_own_topic_can_be_read_by_anybody() -> None:
         "offset": 7,
         "highest": -5,
         "event": {"sku": "a", "units": 2, "at": T0},
+        "arrived": T0 + 9,
     }
     assert msgspec.json.decode(msgspec.json.encode(Notice({"raw.a:1": T0}, ("raw.a:2",)))) == {
         "is": "notice",
@@ -168,6 +169,14 @@ def test_what_stands_on_the_own_topic_can_be_read_by_anybody() -> None:
         "idle": ["raw.a:2"],
     }
     assert source_of("raw.a", 1) == "raw.a:1"
+
+
+def test_an_event_that_was_written_before_arrivals_were_is_read_all_the_same() -> None:
+    arriving, _ = repartitioned_type(state())
+    event = b'{"sku":"a","units":2}'
+    written = b'{"is":"event","at":5,"source":"raw.a:1","offset":7,"highest":-5,"event":%s}' % event
+
+    assert msgspec.json.decode(written, type=arriving).arrived == -1
 
 
 def test_an_event_that_is_one_already_is_not_touched() -> None:
@@ -233,6 +242,18 @@ def timing(field: str | None = "at", **parts: Any) -> tuple[Timing, Any]:
         return made.admit(sent, outcome or Outcome())
 
     return made, admit
+
+
+@pytest.mark.parametrize("field", ["at", None])
+@pytest.mark.parametrize("parts", [{}, {"window": None}])
+def test_it_is_noted_when_a_record_arrived_whatever_says_when_it_happened(
+    field: str | None, parts: dict[str, Any]
+) -> None:
+    made, admit = timing(field, **parts)
+
+    admit(T0, T0 + 7)
+
+    assert made.arrived == T0 + 7
 
 
 @pytest.mark.parametrize(

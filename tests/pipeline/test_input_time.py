@@ -10,9 +10,11 @@ import msgspec
 import pytest
 
 from mesh_stream import filtered
+from mesh_stream.pipeline.pipeline import Pipeline
+from mesh_stream.pipeline.record import Outcome
 from mesh_stream.product.product import Input
-from mesh_stream.testing import START, ProductDriver
-from tests.pipeline.making import MILLIS, contract, port, product, transformation
+from mesh_stream.testing import START, MemorySchemas, ProductDriver
+from tests.pipeline.making import MILLIS, contract, message, port, product, transformation
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NOON_MILLIS = int(NOON.timestamp() * 1000)
@@ -73,6 +75,18 @@ def test_what_another_record_said_does_not_stay() -> None:
     driver.send({"id": "a"})
 
     assert [published.event_time for published in driver.published] == [START + 2_000] * 2
+
+
+def test_when_the_record_arrived_stays_what_it_is() -> None:
+    source = timed(transformation(anonymous))
+    path = Pipeline(
+        product(contract(id="string"), source), source, schema_id=1, writers=MemorySchemas()
+    )
+    outcome = Outcome()
+
+    path.process([message(b'{"id": "a", "at": 77}', timestamp=(1, 99))], outcome)
+
+    assert {(fact.event_time, fact.arrived) for fact in outcome.facts} == {(77, 99)}
 
 
 def test_the_facts_own_time_goes_first() -> None:

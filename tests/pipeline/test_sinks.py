@@ -15,9 +15,9 @@ from mesh_stream.pipeline.record import Outcome
 from mesh_stream.pipeline.shard import STATE
 from mesh_stream.pipeline.sinks import state_keys
 from mesh_stream.pipeline.windows import NEVER
-from mesh_stream.product.product import Action, Between, Hopping, Product, Rule
+from mesh_stream.product.product import Action, Between, Emit, Hopping, Product, Rule
 from mesh_stream.testing import MemoryMessage, MemorySchemas, ProductDriver
-from tests.pipeline.making import message, port, transformation
+from tests.pipeline.making import MILLIS, contract, message, port, transformation
 from tests.pipeline.remembering import (
     HOUR,
     MINUTE,
@@ -97,6 +97,96 @@ def test_states_are_fetched_for_a_whole_run_at_once() -> None:
     assert state_keys(run) == [STATE + b"a", STATE + b"b"]
 
 
+# When what facts are made of arrived
+
+
+def arrivals(course: Course) -> list[tuple[int, int]]:
+    course.settle()
+    return [(fact.event_time, fact.arrived) for fact in course.done.facts]
+
+
+@pytest.mark.parametrize("parts", [{}, {"window": WINDOW}, {"ttl": HOUR}])
+@pytest.mark.parametrize("repartitions", [False, True])
+def test_a_fact_came_when_its_input_record_did_and_happened_when_its_event_did(
+    repartitions: bool, parts: dict[str, Any]
+) -> None:
+    product = remembering(state(repartitions=repartitions, **parts))
+    log = [record(Move("a", 1, T0), 0, timestamp=T0 + 7)]
+    course = Course(product, {("raw.moves", 0): log})
+
+    assert arrivals(course) == [(T0, T0 + 7)]
+
+
+def test_a_fact_that_says_itself_when_it_happened_came_when_its_input_record_did() -> None:
+    def dated(_key: Any, _window: Any, _state: Any) -> dict[str, Any]:
+        return {"at": T0 - 5}
+
+    product = remembering(
+        state(fact=dated, repartitions=False), facts=contract(at=MILLIS), event_time="at"
+    )
+    course = Course(product, {("raw.moves", 0): [record(Move("a", 1, T0), 0, timestamp=T0 + 7)]})
+
+    assert arrivals(course) == [(T0 - 5, T0 + 7)]
+
+
+@pytest.mark.parametrize("repartitions", [False, True])
+def test_a_window_came_with_the_newest_record_there_was_when_it_closed(repartitions: bool) -> None:
+    said = state(window=WINDOW, emit=Emit.ON_CLOSE, repartitions=repartitions)
+    log = [
+        record(Move("a", 1, T0), 0, timestamp=T0 + 7),
+        record(Move("a", 2, T0 + 2 * HOUR), 1, timestamp=T0 + 3 * HOUR),
+    ]
+    course = Course(remembering(said), {("raw.moves", 0): log})
+
+    assert arrivals(course) == [(T0 + HOUR, T0 + 3 * HOUR)]
+
+
+def test_a_window_that_a_notice_closes_came_with_the_notice() -> None:
+    said = state(window=WINDOW, emit=Emit.ON_CLOSE)
+    course = Course(remembering(said), {("raw.moves", 0): [record(Move("a", 1, T0), 0)]})
+    course.settle()
+    topic = str(course.topic)
+    told = b'{"is":"notice","highest":{"raw.moves:0":%d}}' % (T0 + 9 * HOUR)
+    notice = MemoryMessage(topic, told, None, None, (1, T0 + 10 * HOUR), 1)
+    course.logs[topic, 0].append(notice)
+
+    assert arrivals(course) == [(T0 + HOUR, T0 + 10 * HOUR)]
+
+
+def test_an_event_from_before_arrivals_were_written_came_when_it_came_to_the_own_topic() -> None:
+    event = b'{"is":"event","at":%d,"source":"raw.moves:0","offset":0,"highest":0,"event":%s}'
+    course = arriving(event % (T0, b'{"sku":"a","units":1}'))
+
+    assert [fact.arrived for fact in course.done.facts] == [T0]
+
+
+@pytest.mark.parametrize(
+    ("parts", "newest"), [({"window": WINDOW}, T0 + 5), ({"ttl": HOUR}, T0 + 5), ({}, -1)]
+)
+def test_the_newest_input_of_a_run_is_told_where_time_matters(
+    parts: dict[str, Any], newest: int
+) -> None:
+    course = Course(remembering(state(repartitions=False, **parts)), {("raw.moves", 0): []})
+    outcome = Outcome()
+    times = [T0, T0 + 5, T0 + 2]
+    run = [record(Move("a", 1, at), n, timestamp=T0 + 7) for n, at in enumerate(times)]
+
+    course.paths.pipelines["raw.moves"].process(run, outcome)
+
+    assert (outcome.arrived, outcome.newest_input) == (T0 + 7, newest)
+
+
+def test_an_input_from_the_future_is_as_new_as_its_arrival() -> None:
+    product = remembering(state(window=WINDOW, repartitions=False))
+    course = Course(product, {("raw.moves", 0): []})
+    outcome = Outcome()
+
+    run = [record(Move("a", 1, T0 + MINUTE), 0, timestamp=T0)]
+    course.paths.pipelines["raw.moves"].process(run, outcome)
+
+    assert outcome.newest_input == T0
+
+
 # Forward
 
 
@@ -110,7 +200,10 @@ def test_events_go_on_with_their_key_their_time_and_what_their_source_knew() -> 
     outcome = Outcome()
 
     pipeline.process(
-        [record(Move("a", 1, T0), 4, partition=3), record(Move("é", 2, T0 - 5), 5, partition=3)],
+        [
+            record(Move("a", 1, T0), 4, partition=3, timestamp=T0 + 7),
+            record(Move("é", 2, T0 - 5), 5, partition=3, timestamp=T0 + 8),
+        ],
         outcome,
     )
 
@@ -118,11 +211,12 @@ def test_events_go_on_with_their_key_their_time_and_what_their_source_knew() -> 
     assert {fact.event_time for fact in outcome.facts} == {-1}
     assert [msgspec.json.decode(fact.value) for fact in outcome.facts] == [
         {"is": "event", "at": at, "source": "raw.moves:3", "offset": offset, "highest": highest,
-         "event": {"sku": sku, "units": units, "at": at}}
-        for at, offset, highest, sku, units in
-        [(T0, 4, NEVER, "a", 1), (T0 - 5, 5, T0, "é", 2)]
+         "event": {"sku": sku, "units": units, "at": at}, "arrived": arrived}
+        for at, offset, highest, sku, units, arrived in
+        [(T0, 4, NEVER, "a", 1, T0 + 7), (T0 - 5, 5, T0, "é", 2, T0 + 8)]
     ]  # fmt: skip
     assert (outcome.sources, forward.highest) == (2, {"raw.moves:3": T0})
+    assert (outcome.arrived, outcome.newest_input) == (T0 + 8, T0)
 
 
 def test_the_events_of_one_record_go_on_all_or_none() -> None:

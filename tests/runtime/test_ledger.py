@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
-from mesh_stream.pipeline.record import Outcome
+from mesh_stream.pipeline.record import Fact, Outcome
+from mesh_stream.runtime import ledger as room
 from mesh_stream.runtime.ledger import Ledger
 from mesh_stream.runtime.report import Committed, Ending, WorkerState
 from mesh_stream.runtime.transaction import AbortNeededError, ProducerLostError, TransactionError
@@ -51,7 +54,9 @@ class Told:
 
     def state(self, state: WorkerState) -> None: ...
     def progress(self, now: float) -> None: ...
-    def lag(self, topic: str, partition: int, records: int | None) -> None: ...
+    def taken(self, topic: str, partition: int, offset: int) -> None: ...
+    def given_up(self, topic: str, partition: int) -> None: ...
+    def lag(self, topic: str, partition: int, records: int) -> None: ...
 
 
 @pytest.fixture
@@ -85,6 +90,23 @@ def test_a_commit_is_told_when_it_is_settled_and_not_before(ledger: Ledger, told
 
     assert [one.consumed[P[0]] for one in told.transactions] == [3]
     assert told.endings == [Ending.COMMITTED]
+
+
+def test_it_is_told_with_what_it_committed_and_dated_by_its_end(
+    ledger: Ledger, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = Fact(b"", None, 9_000, 8_000)
+    ledger.begin("member")
+    ledger.add(P[0], Outcome(consumed=1, sources=1, facts=[ahead], arrived=8_000))
+    ledger.start_commit([TopicPartition(*P, 7)], {P: 55})
+    monkeypatch.setattr(room, "time", SimpleNamespace(time_ns=lambda: 5e9, monotonic=lambda: 1.0))
+
+    ledger.settle()
+
+    (report,) = told.transactions
+    assert (report.positions, report.watermarks) == ({P: 7}, {P: 55})
+    assert (report.at, report.newest_event, report.newest_input) == (5_000, 5_000, 5_000)
+    assert (report.event_times, report.arrivals) == ([9_000], [8_000])
 
 
 def test_it_is_settled_once(ledger: Ledger, told: Told) -> None:

@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, TopicPartition
 from mesh_stream.errors import StateLostError
 from mesh_stream.pipeline.notes import source_note
 from mesh_stream.pipeline.paths import paths_of
+from mesh_stream.pipeline.record import Fact
 from mesh_stream.pipeline.shard import STATE, Written
 from mesh_stream.product.product import Product
 from mesh_stream.runtime import states as room
@@ -23,6 +24,7 @@ from tests.product.folds import product as load
 
 KEYED = "inputs: [{topic: raw.stock, key: sku}]\nstate: {key: sku}"
 UNKEYED = "inputs: [{topic: raw.stock}]\nstate: {key: sku}"
+TIMED = "inputs: [{topic: raw.stock, key: sku}]\nstate: {key: sku, ttl: 1_hour}"
 KEY = STATE + b"a"
 P = ("raw.stock", 0)
 
@@ -186,6 +188,37 @@ def test_a_store_takes_the_changelogs_height_only_once_a_later_commit_has_shown_
     made.change(b"3", to=7)
     made.commit()
     assert made.position() == 10
+
+
+def test_watermarks_are_told_where_time_matters(tmp_path: Path) -> None:
+    timed = Made(tmp_path, TIMED)
+    timed.assign()
+    assert timed.states.paths.fold is not None
+    timed.states.paths.fold.shards[0].watermark.value = 77
+
+    assert timed.states.watermarks() == {P: 77}
+    timed.states.close()
+
+
+def test_watermarks_are_not_told_where_it_does_not(made: Made) -> None:
+    assert made.states.watermarks() == {}
+
+
+@pytest.mark.parametrize(
+    ("declared", "arrived"), [(KEYED, 7), (f"{KEYED[:-1]}, ttl: 1_hour}}", -1)]
+)
+def test_only_facts_that_are_about_no_time_say_how_new_their_input_is(
+    tmp_path: Path, declared: str, arrived: int
+) -> None:
+    one = Made(tmp_path, declared)
+    one.assign()
+    assert one.states.paths.fold is not None
+    one.states.paths.fold.shards[0].publish(KEY, Fact(b"", None, 5, 7))
+
+    outcome = one.states.freeze(cast("Transaction", Produced()), one.partitions)
+
+    assert (len(outcome.facts), outcome.arrived) == (1, arrived)
+    one.states.close()
 
 
 @pytest.fixture
