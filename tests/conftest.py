@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
+import hypothesis
 import pytest
 
 from mesh_stream.kafka import topics
@@ -13,6 +14,11 @@ from mesh_stream.kafka.client import admin
 from mesh_stream.local.stack import Stack, ephemeral
 from mesh_stream.runtime.status import STATUS_TOPIC
 from tests.kafka.declaring import settings_of
+
+
+# How long an example takes is the machine's business: a time that a test depends on is a flaky test.
+hypothesis.settings.register_profile("mesh", deadline=None)
+hypothesis.settings.load_profile("mesh")
 
 
 def pytest_configure() -> None:
