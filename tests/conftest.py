@@ -15,8 +15,7 @@ from mesh_stream.local.stack import Stack, ephemeral
 from mesh_stream.runtime.status import STATUS_TOPIC
 from tests.kafka.declaring import settings_of
 
-
-# How long an example takes is the machine's business: a time that a test depends on is a flaky test.
+# How long an example takes is the machine's business, not the code's.
 hypothesis.settings.register_profile("mesh", deadline=None)
 hypothesis.settings.load_profile("mesh")
 
