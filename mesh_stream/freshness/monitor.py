@@ -4,7 +4,8 @@ It is a process of its own, so that a product whose workers are dead is still ju
 made when it is asked for, from what was seen last: a monitor that stops looking, for whatever
 reason, says `unknown` by itself.
 
-Minutes end where the clock's do, and each is what its product is at that moment. So two monitors
+Minutes end where the clock's do. One is bad as soon as its product is found stale in it, so that
+nobody waits for its end to be paged; else it is what the product is at its end. So two monitors
 count the same minutes, and agree on them as far as they have looked at the same time. A minute that
 ended while the monitor stood still is nobody's: not good, not bad, not counted.
 """
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 
 from mesh_stream.freshness.lookout import Lookout
 from mesh_stream.freshness.reading import Reading
-from mesh_stream.freshness.sli import Blame, judge
+from mesh_stream.freshness.sli import Blame, State, Verdict, judge
 from mesh_stream.pipeline.avro_input import WriterSchemas
 from mesh_stream.product.product import Product
 from mesh_stream.settings import Settings
@@ -86,6 +87,8 @@ class Monitor:
         self.on_look: list[Callable[[Mapping[str, Reading]], object]] = []
         self.looked = time.monotonic()
         self._stop = threading.Event()
+        self._counting = threading.Lock()
+        self._counted: dict[str, float] = {}
 
     def readings(self, at: float | None = None) -> dict[str, Reading]:
         """Every product by its name, judged at a moment; None: now."""
@@ -133,9 +136,22 @@ class Monitor:
         self.lookout.close()
 
     def count(self, end: float) -> None:
-        """Count the minute that ends at `end`, seconds since the epoch."""
+        """Count the minute that ends at `end` (seconds since the epoch), where it is not yet."""
         for name, reading in self.readings(end).items():
-            minutes, verdict = self.minutes[name], reading.verdict
+            self._count(name, end, reading.verdict)
+
+    def count_stale(self, readings: Mapping[str, Reading]) -> None:
+        """Count the minute that it is now as bad for every product that is stale."""
+        for name, reading in readings.items():
+            if reading.verdict.state is State.STALE:
+                self._count(name, next_end(reading.at, self.minute), reading.verdict)
+
+    def _count(self, name: str, end: float, verdict: Verdict) -> None:
+        with self._counting:
+            if self._counted.get(name, 0.0) >= end:
+                return
+            self._counted[name] = end
+            minutes = self.minutes[name]
             if verdict.is_good:
                 minutes.good += 1
             else:
@@ -147,7 +163,7 @@ class Monitor:
         while not self._stop.is_set():
             began = time.monotonic()
             try:
-                self.look()
+                self.count_stale(self.look())
             except Exception:
                 # Nobody else would notice that this thread is gone.
                 log.exception("this should not happen; looking on")

@@ -8,7 +8,7 @@ from typing import Any
 from mesh_stream.freshness.slo.alerting import MONITOR_JOB, WORKERS_JOB
 from mesh_stream.freshness.slo.windows import duration
 
-SCRAPES_A_MINUTE = 4
+SCRAPES_A_MINUTE, EVALUATIONS_A_MINUTE = 4, 12
 SCRAPE_TIMEOUT = 10.0
 """Seconds; Prometheus' own, and never longer than the interval."""
 DATASOURCE = "mesh-prometheus"
@@ -31,7 +31,8 @@ def prometheus(monitors: Sequence[str], minute: float) -> dict[str, Any]:
         "global": {
             "scrape_interval": interval,
             "scrape_timeout": timeout,
-            "evaluation_interval": interval,
+            # Between a scrape and the page that follows from it, a third of an interval at most.
+            "evaluation_interval": duration(1 / EVALUATIONS_A_MINUTE, minute),
         },
         "rule_files": ["rules/*.yml"],
         "scrape_configs": [

@@ -187,7 +187,7 @@ def test_a_real_minute_is_scraped_four_times() -> None:
     assert written["global"] == {
         "scrape_interval": "15s",
         "scrape_timeout": "10s",
-        "evaluation_interval": "15s",
+        "evaluation_interval": "5s",
     }
 
 
