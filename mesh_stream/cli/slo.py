@@ -34,7 +34,7 @@ def _addresses(
     help="Where `mesh-stream monitor` serves its metrics; once for each that runs.",
 )  # fmt: skip
 @click.option(
-    "--minute", metavar="SECONDS", type=click.FloatRange(0.2, 60), default=60.0, show_default=True,
+    "--minute", metavar="SECONDS", type=click.FloatRange(1, 60), default=60.0, show_default=True,
     help="How long a minute lasts: a rehearsal's is shorter, and so is every window.",
 )  # fmt: skip
 @products_option

@@ -99,7 +99,7 @@ def test_every_monitor_is_scraped_and_asked_for_workers(products: Path, tmp_path
         ("--monitor", "nowhere"),
         ("--monitor", "host:port"),
         ("--monitor", "a:1\n- evil"),
-        ("--minute", "0"),
+        ("--minute", "0.9"),
         ("--minute", "61"),
     ],
 )

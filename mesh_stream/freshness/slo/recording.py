@@ -2,7 +2,7 @@
 
 Facts are summed over the workers, for each is one worker's; of minutes the average over monitors is
 taken, for each is every monitor's: a second one that watches changes nothing. Where nothing
-happened there is no ratio: 0/0 is no number, and one in a month would make the month none.
+happened nothing was bad: 0/0 is no number, and one in a month would make the month none.
 
 Sloth's own ratio of 30 days averages those of five minutes: it weighs a quiet night as much as a
 busy day. Here events are counted every other minute, and the counts are summed: exact, and cheap,
@@ -96,7 +96,8 @@ def _ratio_of_counts(slo: Slo, minute: float) -> str:
 
 
 def _share(bad: str, all_: str) -> str:
-    return f"{bad}\n/ on () group_left ()\n({all_} > 0)"
+    """By blame. Of no events none were bad; where nobody counts them there is no share at all."""
+    return f"{bad}\n/ on () group_left ()\n({all_} > 0)\nor\n{bad}"
 
 
 def _pair(slo: Slo, name: str, expression: str) -> Iterator[Rule]:

@@ -9,6 +9,9 @@ from mesh_stream.freshness.slo.alerting import MONITOR_JOB, WORKERS_JOB
 from mesh_stream.freshness.slo.windows import duration
 
 SCRAPES_A_MINUTE, EVALUATIONS_A_MINUTE = 4, 12
+LEAST_INTERVAL = 1.0
+"""Seconds. No scrape may take longer than until the next, and a busy machine takes its time."""
+LEAST_EVALUATION = 0.25
 SCRAPE_TIMEOUT = 10.0
 """Seconds; Prometheus' own, and never longer than the interval."""
 DATASOURCE = "mesh-prometheus"
@@ -25,14 +28,16 @@ def prometheus(monitors: Sequence[str], minute: float) -> dict[str, Any]:
         monitors: Their addresses, `host:port`.
         minute: How many seconds a minute lasts.
     """
-    interval = duration(1 / SCRAPES_A_MINUTE, minute)
-    timeout = duration(1, min(SCRAPE_TIMEOUT, minute / SCRAPES_A_MINUTE))
+    interval = _interval(minute)
+    timeout = duration(1, min(SCRAPE_TIMEOUT, _seconds(minute)))
     return {
         "global": {
             "scrape_interval": interval,
             "scrape_timeout": timeout,
             # Between a scrape and the page that follows from it, a third of an interval at most.
-            "evaluation_interval": duration(1 / EVALUATIONS_A_MINUTE, minute),
+            "evaluation_interval": duration(
+                1, max(LEAST_EVALUATION, minute / EVALUATIONS_A_MINUTE)
+            ),
         },
         "rule_files": ["rules/*.yml"],
         "scrape_configs": [
@@ -66,7 +71,7 @@ def datasources(minute: float) -> dict[str, Any]:
                 # The least that a rate is taken over follows from it.
                 "jsonData": {
                     "httpMethod": "POST",
-                    "timeInterval": duration(1 / SCRAPES_A_MINUTE, minute),
+                    "timeInterval": _interval(minute),
                 },
             }
         ],
@@ -88,3 +93,11 @@ def dashboard_provider() -> dict[str, Any]:
             }
         ],
     }
+
+
+def _seconds(minute: float) -> float:
+    return max(LEAST_INTERVAL, minute / SCRAPES_A_MINUTE)
+
+
+def _interval(minute: float) -> str:
+    return duration(1, _seconds(minute))

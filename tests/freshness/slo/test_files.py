@@ -62,9 +62,9 @@ def test_every_yaml_says_whence_it_comes_and_is_read_safely(
 
 
 def test_a_rehearsal_says_that_it_is_one(product: Product) -> None:
-    rehearsed = files_of([product], minute=0.5)
+    rehearsed = files_of([product], minute=7.5)
 
-    assert "lasts 0.5 s" in rehearsed["rules/orders.orders-completed.yml"]
+    assert "lasts 7.5 s" in rehearsed["rules/orders.orders-completed.yml"]
     assert "lasts" not in files_of([product])["rules/orders.orders-completed.yml"]
 
 

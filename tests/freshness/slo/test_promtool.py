@@ -37,7 +37,7 @@ def test_the_rules_of_this_repositorys_products_do_what_their_tests_say(generate
     checked(generated)
 
 
-@pytest.mark.parametrize("minute", [1, 0.25])
+@pytest.mark.parametrize("minute", [1, 7.25])
 def test_a_rehearsals_rules_do_as_well(product: Product, tmp_path: Path, minute: float) -> None:
     program("promtool")
 
@@ -155,6 +155,22 @@ def test_a_monitor_or_worker_that_begins_anew_costs_no_budget_and_hides_none(
         # Half of all are bad; both counters fall back to 0 on the way.
         "input_series": events(slo, "0+2x30 0+2x29", "0+1x30 0+1x29"),
         "promql_expr_test": [comes_to(f"sum({ratio})", 0.5, at="60m")],
+    }
+
+    passes(tmp_path, case, generated)
+
+
+@pytest.mark.parametrize(("counted", "left"), [(True, 1.0), (False, None)])
+def test_of_no_records_none_was_late_but_what_nobody_counts_is_not_green(
+    generated: Path, tmp_path: Path, counted: bool, left: float | None
+) -> None:
+    selector = '{sloth_id="orders-completed-records"}'
+    asked = comes_to(f"sum(slo:period_error_budget_remaining:ratio{selector})", 1, at="20m")
+    if left is None:
+        asked["exp_samples"] = []
+    case = {
+        "input_series": events("records" if counted else "minutes", "0x20", "0x20"),
+        "promql_expr_test": [asked],
     }
 
     passes(tmp_path, case, generated)
