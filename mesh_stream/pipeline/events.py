@@ -129,20 +129,21 @@ def text_of_key(value: object) -> bytes:
         ) from error
 
 
-def key_reader(state: State) -> Callable[[Any], Any]:
-    """Make the function that reads a state's key from an event.
+def key_reader(state: State) -> Callable[[Any], bytes]:
+    """Make the function that reads a state's key from an event, as the bytes it stands as.
 
     It raises `ContractError` where the event has none of the declared type.
     """
     name, kind = state.key, state.key_type
     if name is None:
-        return lambda _event: ""
+        return lambda _event: GLOBAL_KEY
     # What an event is read as is always of the fold's own type.
     shape = Shape(state.event_type)
     read: Callable[[Any], Any]
     read = itemgetter(name) if shape.is_mapping else attrgetter(shape.attribute(name))
 
-    def key(event: Any) -> Any:
+    def key(event: Any) -> bytes:
+        value: Any
         try:
             value = read(event)
         except (AttributeError, KeyError):
@@ -153,7 +154,12 @@ def key_reader(state: State) -> Callable[[Any], Any]:
                 f"state's key",
                 rule="key",
             )
-        return value
+        try:
+            # As `text_of_key`, for every event: a call less.
+            text: bytes = value.encode() if kind is str else str(value).encode()
+        except ValueError:
+            return text_of_key(value)
+        return text
 
     return key
 
@@ -174,16 +180,22 @@ def _in_words(value: object) -> str:
 # The event
 
 
+def passing_class(state: State) -> type | None:
+    """The class whose instances are events as they are; None where each has to be looked at."""
+    kind = state.event_type
+    is_class = isinstance(kind, type) and (issubclass(kind, msgspec.Struct) or is_dataclass(kind))
+    return kind if is_class else None
+
+
 def event_reader(state: State) -> Callable[[Any], Any]:
     """Make the function that holds what a transformation returned against the fold's event type.
 
     It raises `CodeError` where it is of another.
     """
-    kind = state.event_type
-    is_class = isinstance(kind, type) and (issubclass(kind, msgspec.Struct) or is_dataclass(kind))
+    kind, passing = state.event_type, passing_class(state)
 
     def event(record: Any) -> Any:
-        if is_class and record.__class__ is kind:
+        if record.__class__ is passing:
             return record
         try:
             return msgspec.convert(record, kind, from_attributes=is_record(record.__class__))

@@ -103,6 +103,7 @@ class Fold:
         self._on_change = state.emit is Emit.ON_CHANGE
         self._key = key_from_text(state)
         self.dates_its_facts = product.output.event_time is not None
+        self._call = state.fold.call
         self._fold = _guarded(state.fold.call, state.fold.origin)
         self._merge = (
             None if state.merge is None else _guarded(state.merge.call, state.merge.origin)
@@ -144,7 +145,7 @@ class Fold:
         before = shard.get(entry)
         try:
             # The commonest of folds by far: not by way of `_guarded`, which is a call more.
-            state = self.state.fold.call(before, arrival.event)
+            state = self._call(before, arrival.event)
         except _PASSING:
             raise
         except Exception as error:

@@ -186,6 +186,8 @@ class Shard:
         self.watermark = Watermark(sources, self._meta.progress if self._meta else Progress())
         self.unseen = True
         """Whether there may be something due that nobody has looked for."""
+        self.get: Callable[[bytes], Any] = self._read if codec.mutable else self._held
+        """The state under a key as of now, or None."""
         self.arrived = -1
         """When the newest record arrived that came here, of those since it is here; -1: none."""
 
@@ -210,10 +212,9 @@ class Shard:
 
     # States
 
-    def get(self, key: bytes) -> Any:
-        """The state under a key as of now, or None."""
+    def _read(self, key: bytes) -> Any:
         held = self._held(key)
-        return self.codec.decode(held) if held is not None and self.codec.mutable else held
+        return None if held is None else self.codec.decode(held)
 
     def holds(self, key: bytes, entry: Any) -> bool:
         """Whether what `get` gave is still what it was, where it could have been changed."""

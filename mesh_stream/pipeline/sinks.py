@@ -23,9 +23,9 @@ from mesh_stream.pipeline.events import (
     Timing,
     event_reader,
     key_reader,
+    passing_class,
     repartitioned_type,
     source_of,
-    text_of_key,
 )
 from mesh_stream.pipeline.fold import Fold
 from mesh_stream.pipeline.record import Fact, Message, Outcome
@@ -46,7 +46,9 @@ class Direct:
     def __init__(self, fold: Fold, timing: Timing) -> None:
         self._fold = fold
         self._timing = timing
+        self._add_event = fold.add
         self._event = event_reader(fold.state)
+        self._passing = passing_class(fold.state)
         self._key = key_reader(fold.state)
         # Facts have a time of their own where the product says so; then nothing asks for another.
         self._is_timed = timing.matters or not fold.dates_its_facts
@@ -83,9 +85,14 @@ class Direct:
             kind, arrived = message.timestamp()
             if not kind:
                 arrived = -1
-        if at is not None:
-            tolerated: list[Rule] = []
-            in_time = self._add(event, at, message, arrived, tolerated)
+        if at is None:
+            return
+        tolerated: list[Rule] = []
+        in_time = self._add(event, at, message, arrived, tolerated)
+        if in_time and not tolerated and not self._timing.matters:
+            # As `_added`, where there is no more to it.
+            outcome.sources += 1
+        else:
             self._added(in_time, at, tolerated, outcome)
 
     def take_several(self, events: list[Any], message: Message, outcome: Outcome) -> None:
@@ -107,26 +114,22 @@ class Direct:
     def _add(
         self, record: Any, at: int, message: Message, arrived: int, tolerated: list[Rule]
     ) -> bool:
-        event = self._event(record)
-        key = self._key_of(event, message)
-        arriving = Arrival(event, at, self._highest, key, message, arrived)
-        return self._fold.add(self._shard, arriving, tolerated)
-
-    def _added(self, in_time: bool, at: int, tolerated: list[Rule], outcome: Outcome) -> None:
-        self._fold.count(in_time, tolerated, outcome)
-        if self._timing.matters and at > self._highest:
-            self._shard.watermark.reached(self._source, at)
-            self._highest = at
-
-    def _key_of(self, event: Any, message: Message) -> bytes:
-        key = text_of_key(self._key(event))
+        event = record if record.__class__ is self._passing else self._event(record)
+        key = self._key(event)
         if key != message.key():
             raise ContractError(
                 f"the record's key is not its {self._fold.state.key}, which the input declares as "
                 f"its key; mend the source, or leave the input's `key` out",
                 rule="key",
             )
-        return key
+        arriving = Arrival(event, at, self._highest, key, message, arrived)
+        return self._add_event(self._shard, arriving, tolerated)
+
+    def _added(self, in_time: bool, at: int, tolerated: list[Rule], outcome: Outcome) -> None:
+        self._fold.count(in_time, tolerated, outcome)
+        if self._timing.matters and at > self._highest:
+            self._shard.watermark.reached(self._source, at)
+            self._highest = at
 
 
 class Repartitioned:
@@ -239,7 +242,7 @@ class Forward:
         facts = []
         for record in events:
             event = self._event(record)
-            key = text_of_key(self._key(event))
+            key = self._key(event)
             try:
                 value = self._encode(self._type(at, source, offset, highest, event, arrived))
             except MemoryError:
