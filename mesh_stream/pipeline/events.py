@@ -142,8 +142,10 @@ def key_reader(state: State) -> Callable[[Any], bytes]:
     read: Callable[[Any], Any]
     read = itemgetter(name) if shape.is_mapping else attrgetter(shape.attribute(name))
 
+    # As `text_of_key`, in a call less for most events.
+    encode: Callable[[Any], bytes] = str.encode if kind is str else text_of_key
+
     def key(event: Any) -> bytes:
-        value: Any
         try:
             value = read(event)
         except (AttributeError, KeyError):
@@ -155,11 +157,9 @@ def key_reader(state: State) -> Callable[[Any], bytes]:
                 rule="key",
             )
         try:
-            # As `text_of_key`, for every event: a call less.
-            text: bytes = value.encode() if kind is str else str(value).encode()
+            return encode(value)
         except ValueError:
             return text_of_key(value)
-        return text
 
     return key
 
