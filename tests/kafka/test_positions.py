@@ -12,6 +12,7 @@ from mesh_stream.kafka.positions import Positions
 from mesh_stream.local.ports import choose
 from mesh_stream.local.stack import Stack
 from mesh_stream.settings import Settings
+from tests.deadline import eventually
 from tests.kafka.declaring import settings_of, unique
 
 pytestmark = pytest.mark.kafka
@@ -45,13 +46,18 @@ def test_an_open_transaction_does_not_hold_the_asker_up(stack: Stack, topic: str
         assert positions.committed(places, within=WITHIN) == {}
         send(5)
         producer.commit_transaction(WITHIN)
-        assert positions.committed(places, within=WITHIN) == {(topic, 0): 5}
+        # The group hears of it a little after the producer does.
+        eventually(lambda: positions.committed(places, within=WITHIN), within=WITHIN, what="5")
         send(7)
         began = time.monotonic()
         assert positions.committed(places, within=WITHIN) == {(topic, 0): 5}
         assert time.monotonic() - began < 2
         producer.commit_transaction(WITHIN)
-        assert positions.committed(places, within=WITHIN) == {(topic, 0): 7}
+        eventually(
+            lambda: positions.committed(places, within=WITHIN) == {(topic, 0): 7},
+            within=WITHIN,
+            what="7",
+        )
         assert positions.committed([], within=WITHIN) == {}
     consumer.close()
 
