@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from mesh_stream.errors import PlatformError
+from mesh_stream.errors import BrokerError, PlatformError
 from mesh_stream.freshness.reading import Seen
 from mesh_stream.freshness.statuses import Statuses
 from mesh_stream.freshness.watched import Extent, Span, Spans, Watched
@@ -96,10 +96,10 @@ class Lookout:
         spans: dict[str, Spans] = {}
         try:
             self._admin.poll(0)
-            self._look_up()
+            self._look_up(deadline)
             self._read_statuses(deadline)
             committed = self._committed(problems, deadline)
-            extents = self._extents(committed, problems)
+            extents = self._extents(committed, problems, deadline)
             spans = {
                 name: self.watched[name].spans(extents[name])
                 for name in extents
@@ -127,12 +127,12 @@ class Lookout:
             self._layouts_due = 0.0
             raise
 
-    def _look_up(self) -> None:
+    def _look_up(self, deadline: float) -> None:
         if time.monotonic() < self._layouts_due:
             return
         topics = {topic for watched in self.watched.values() for topic in watched.topics}
         with self._part("topics"):
-            found = extent.layouts(self._admin, topics | {STATUS_TOPIC}, within=ASK_SECONDS)
+            found = extent.layouts(self._admin, topics | {STATUS_TOPIC}, within=_left(deadline))
         for topic, layout in self._layouts.found.items():
             if topic in found.found and found.found[topic].id != layout.id:
                 log.warning("topic %s was made anew", topic)
@@ -145,11 +145,13 @@ class Lookout:
         layout = self._layouts.found.get(STATUS_TOPIC)
         places = self._layouts.partitions([STATUS_TOPIC])
         with self._part("status"):
-            begins = extent.begins(self._admin, places, within=ASK_SECONDS)
-            ends = extent.ends(self._admin, places, within=ASK_SECONDS)
+            begins = extent.begins(self._admin, places, within=_left(deadline))
+            ends = extent.ends(self._admin, places, within=_left(deadline))
+        # The first time there may be many; the others' turn must come, too.
+        soon = min(deadline, time.monotonic() + LOOK_SECONDS / 4)
         try:
             with self._part("status"):
-                if not self._statuses.read(layout, begins, ends, deadline=deadline):
+                if not self._statuses.read(layout, begins, ends, deadline=soon):
                     self.failures["status"] += 1
         except PlatformError as error:
             # The other witnesses do without this one.
@@ -193,14 +195,17 @@ class Lookout:
         return self._groups[group]
 
     def _extents(
-        self, committed: Mapping[str, dict[Partition, int]], problems: dict[str, str]
+        self,
+        committed: Mapping[str, dict[Partition, int]],
+        problems: dict[str, str],
+        deadline: float,
     ) -> dict[str, Extent]:
         """Product -> how far its group and topics are."""
         places = {name: self._layouts.partitions(self.watched[name].topics) for name in committed}
         every = sorted({partition for these in places.values() for partition in these})
         with self._part("offsets"):
-            begins = extent.begins(self._admin, every, within=ASK_SECONDS)
-            ends = extent.ends(self._admin, every, within=ASK_SECONDS)
+            begins = extent.begins(self._admin, every, within=_left(deadline))
+            ends = extent.ends(self._admin, every, within=_left(deadline))
         found: dict[str, Extent] = {}
         for name, these in places.items():
             lacking = [
@@ -284,6 +289,18 @@ class Lookout:
         if seen_again:
             log.warning("can see %s again", _named(seen_again))
         self._told = dict(problems)
+
+
+def _left(deadline: float) -> float:
+    """How long the next question to the broker may take.
+
+    Raises:
+        BrokerError: There is no time left for one.
+    """
+    left = min(ASK_SECONDS, deadline - time.monotonic())
+    if left <= 0:
+        raise BrokerError(f"the broker is slow: in {LOOK_SECONDS:.0f} s not all could be asked")
+    return left
 
 
 def _named(names: list[str]) -> str:

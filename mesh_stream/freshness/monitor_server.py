@@ -117,7 +117,7 @@ def targets(readings: Mapping[str, Reading]) -> list[dict[str, Any]]:
         }
         for name, reading in sorted(readings.items())
         for slot, status in sorted(reading.seen.statuses.items())
-        if status.state is not WorkerState.STOPPING
+        if status.state not in (WorkerState.STOPPING, WorkerState.STOPPED)
         and reading.at - status.at / 1000 <= FORGOTTEN_SECONDS
         # Whoever may write to the topic may write anything.
         and _ADDRESS.fullmatch(status.metrics)

@@ -25,7 +25,7 @@ from mesh_stream.kafka.client import Admin, code_of, kafka_error
 from mesh_stream.kafka.groups import Partition
 
 # A future that the client library itself forgot.
-_LATE_SECONDS = 2.0
+_LATE_SECONDS = 1.0
 
 _MOVING = frozenset(
     {
