@@ -3,14 +3,14 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo check slo prometheus test bench clean
+.PHONY: setup demo check slo prometheus chromium test bench clean
 
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml
 	python3 -c 'import sys; sys.exit("mesh-stream needs Python 3.11 or newer; `python3` here is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	test -x $(PY) || python3 -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[local,slo,async,dev]'
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[local,slo,async,console,dev]'
 	touch $(STAMP)
 
 demo: setup
@@ -34,8 +34,15 @@ prometheus: setup
 	  dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb; } >/dev/null 2>&1 || \
 	echo "no Prometheus: neither on this machine, nor from apt-get; the tests that ask one are skipped"
 
+# A real browser for the tests of the page: Debian's, which brings what it needs. The same holds.
+chromium:
+	@command -v chromium >/dev/null || \
+	{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -qq --no-install-recommends chromium; } >/dev/null 2>&1 || \
+	echo "no Chromium: neither on this machine, nor from apt-get; the tests of the page are skipped"
+
 # Most of the time is waiting, for sessions and time-outs: three at once, each with its own broker.
-test: check prometheus
+test: check prometheus chromium
 	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 bench: setup

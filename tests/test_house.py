@@ -25,12 +25,16 @@ FLOORS = {
     "mesh": {"kafka", "settings", "runtime", "pipeline", "product"},
     "freshness": {"mesh", "kafka", "settings", "runtime", "pipeline", "product"},
     "consumer": {"freshness", "mesh", "kafka", "settings", "runtime", "pipeline", "product"},
-    "local": {
+    "console": {
         "consumer", "freshness", "mesh", "kafka", "settings", "runtime", "pipeline", "product",
     },
+    "local": {
+        "console", "consumer", "freshness", "mesh", "kafka", "settings", "runtime", "pipeline",
+        "product",
+    },
     "cli": {
-        "local", "consumer", "freshness", "mesh", "kafka", "settings", "runtime", "pipeline",
-        "product", "testing", "examples",
+        "local", "console", "consumer", "freshness", "mesh", "kafka", "settings", "runtime",
+        "pipeline", "product", "testing", "examples",
     },
 }  # fmt: skip
 
@@ -42,7 +46,10 @@ FOREIGN = {
     "jgo": {"local"},
     "psutil": {"local"},
     "click": {"cli"},
-    "httpx": {"kafka", "local"},
+    "httpx": {"kafka", "freshness", "console", "local"},
+    "nicegui": {"console"},
+    "fastapi": {"console"},
+    "uvicorn": {"console"},
 }
 """Library -> the rooms that may import it."""
 

@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "apply": ("plan", "Do it: provision topics, register schemas."),
     "run": ("run", "Run products' workers until stopped."),
     "monitor": ("monitor", "Freshness of every product, measured from outside the workers."),
+    "console": ("console", "The web page: every product, live."),
     "replay": ("replay", "Put a JSON-lines or CSV file onto a raw topic."),
     "state": ("state", "Print what a product remembers, by key, from its changelog."),
     "reset": ("reset", "Have a product begin anew; shown first, done with --yes."),

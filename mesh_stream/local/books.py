@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mesh_stream.freshness.figures import Figures
 from mesh_stream.local.arrivals import Arrived
-from mesh_stream.local.figures import Figures
 from mesh_stream.product.product import Product
 
 

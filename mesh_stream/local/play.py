@@ -15,13 +15,13 @@ from graphlib import TopologicalSorter
 import httpx
 
 from mesh_stream.errors import MeshError
+from mesh_stream.freshness.figures import Figures, Slot, total
 from mesh_stream.kafka.groups import Offsets
 from mesh_stream.kafka.reader import Reader
 from mesh_stream.kafka.registry import SchemaRegistry
 from mesh_stream.local.arrivals import Arrivals, Starts
 from mesh_stream.local.books import Account, Fed, Summary
 from mesh_stream.local.crew import Crew, Feeding
-from mesh_stream.local.figures import Figures, Slot, total
 from mesh_stream.local.interrupts import Interrupts
 from mesh_stream.local.screen import Row, Screen
 from mesh_stream.pipeline.avro_input import AvroReader

@@ -14,9 +14,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from mesh_stream.freshness.figures import Figures
 from mesh_stream.local.arrivals import Ages
 from mesh_stream.local.books import Account, Summary
-from mesh_stream.local.figures import Figures
 from mesh_stream.product.product import Emit, Product
 
 LINE_SECONDS = 5.0

@@ -20,8 +20,8 @@ from typing import Any
 import httpx
 import pytest
 
+from mesh_stream.freshness.figures import Figures, parse
 from mesh_stream.kafka.groups import Offsets
-from mesh_stream.local.figures import Figures, parse
 from mesh_stream.local.stack import Stack
 from tests.deadline import eventually
 from tests.kafka.declaring import settings_of, unique

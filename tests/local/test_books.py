@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from mesh_stream.freshness.figures import Figures
 from mesh_stream.local.arrivals import Arrived
 from mesh_stream.local.books import Account, Fed, Summary
-from mesh_stream.local.figures import Figures
 from mesh_stream.product.loader import load_product
 
 PRODUCT = load_product(Path(__file__).parents[2] / "products/orders/orders-completed")

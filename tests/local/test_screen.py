@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from mesh_stream.freshness.figures import Figures
 from mesh_stream.local import screen
 from mesh_stream.local.arrivals import Ages, Arrived
 from mesh_stream.local.books import Account, Fed, Summary
-from mesh_stream.local.figures import Figures
 from mesh_stream.local.screen import Row, in_words, line, live_screen, report, table
 from mesh_stream.product.loader import load_mesh
 

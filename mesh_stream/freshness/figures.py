@@ -32,6 +32,8 @@ class Figures:
         newest_event: Event time of the newest fact, seconds since the epoch; 0 before the first.
         states: What the workers are doing, each once.
         created: When the counting began, seconds since the epoch: tells one process from the next.
+        judged: Records that rules were applied to.
+        broken: Rule -> how often it was broken; rules that were.
     """
 
     consumed: Counter[str] = field(default_factory=Counter)
@@ -44,6 +46,8 @@ class Figures:
     newest_event: float = 0.0
     states: frozenset[str] = frozenset()
     created: float = 0.0
+    judged: int = 0
+    broken: Counter[str] = field(default_factory=Counter)
 
     def __add__(self, other: Figures) -> Figures:
         return Figures(
@@ -57,7 +61,17 @@ class Figures:
             max(self.newest_event, other.newest_event),
             self.states | other.states,
             max(self.created, other.created),
+            self.judged + other.judged,
+            self.broken + other.broken,
         )
+
+    @property
+    def score(self) -> float | None:
+        """The share of judged records that broke no rule; None where none was judged.
+
+        One that broke several rules which let it pass counts for each: the share is a lower bound.
+        """
+        return max(0.0, 1 - self.broken.total() / self.judged) if self.judged else None
 
     @property
     def imbalance(self) -> int:
@@ -91,13 +105,12 @@ def parse(page: str) -> Figures:
             for sample in by_name.get("mesh_records_rejected_total", ())
         }
     )
-    broken = +Counter(
-        {
-            sample.labels["rule"]: int(sample.value)
-            for sample in by_name.get("mesh_rule_evaluations_total", ())
-            if sample.labels["outcome"] == "broken"
-        }
-    )
+    judged: Counter[str] = Counter()
+    broken: Counter[str] = Counter()
+    for sample in by_name.get("mesh_rule_evaluations_total", ()):
+        judged[sample.labels["rule"]] += int(sample.value)
+        if sample.labels["outcome"] == "broken":
+            broken[sample.labels["rule"]] += int(sample.value)
     return Figures(
         consumed=counts("mesh_records_consumed_total", "topic"),
         produced=counts("mesh_records_produced_total", "topic"),
@@ -113,6 +126,9 @@ def parse(page: str) -> Figures:
             if sample.value
         ),
         created=max(values("mesh_worker_began_timestamp_seconds"), default=0.0),
+        # Every record is judged by every rule.
+        judged=max(judged.values(), default=0),
+        broken=+broken,
     )
 
 

@@ -12,8 +12,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from mesh_stream.freshness import metrics
+from mesh_stream.freshness.figures import Figures, Slot, parse, total
 from mesh_stream.freshness.metrics import ProductMetrics
-from mesh_stream.local.figures import Figures, Slot, parse, total
 from mesh_stream.product.loader import load_product
 from mesh_stream.runtime.report import Committed, WorkerState
 

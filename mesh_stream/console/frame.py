@@ -1,0 +1,67 @@
+"""What every page has around it: head, skip link, alarms, and a heart that beats once a second.
+
+The browser's half is `assets/live.js`: where the beat stays away it says so, and the style sheet
+takes the colours and words of all states back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from nicegui import ui
+
+from mesh_stream.console.elements import Text, block, mark
+from mesh_stream.console.shown import blindness, title
+from mesh_stream.console.watch import Watch
+from mesh_stream.console.words import moment
+
+BEAT_SECONDS = 1.0
+
+_HEAD = """
+<link rel="stylesheet" href="/assets/page.css">
+<script src="/assets/live.js" defer></script>
+<meta name="description" content="Freshness of every data product">
+"""
+_LOST = """
+<div id="lost" role="alert"></div>
+"""
+
+
+@contextmanager
+def framed(watch: Watch, refresh: Callable[[], object], *, home: bool) -> Iterator[None]:
+    """Build a page in this block; `refresh` is called once a second while somebody looks.
+
+    Args:
+        watch: What is shown.
+        refresh: Brings the page up to date.
+        home: Whether this is the overview.
+    """
+    ui.add_head_html(_HEAD)
+    ui.add_body_html(_LOST)
+    mark(Text("a", "Skip to the products" if home else "Skip to the product", "skip"), href="#main")
+    beat = block("div", "unseen", id="beat", aria_hidden="true")
+    with block("header", "top"):
+        mark(Text("a", "mesh-stream", "brand"), href="/")
+        with block("div", "end"):
+            clock = Text("span", "", "clock")
+            # live.js gives it its name and its effect.
+            with block("button", "theme", type="button", id="theme", aria_label="Colour scheme"):
+                Text("span", "Auto")
+    alarm = Text("div", "", "alarm")
+    mark(alarm, role="alert")
+    with block("main", id="main", tabindex="-1"):
+        yield
+
+    def turn() -> None:
+        shown = watch.shown()
+        problem = blindness(shown)
+        alarm.say(f"Nothing can be seen of the mesh now: {problem}" if problem else "")
+        clock.say(f"as of {moment(time.time())[11:]}")
+        refresh()
+        # Last: a page that cannot be brought up to date has no pulse, and says so.
+        mark(beat, data_beat=f"{time.time():.1f}", data_title=title(shown))
+
+    turn()
+    ui.timer(BEAT_SECONDS, turn)
