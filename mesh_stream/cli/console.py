@@ -74,9 +74,9 @@ def console(
             watch.start()
             click.echo(f"console: http://{served}/", err=True)
             if tied:
-                from mesh_stream.cli.run import _stop_with_parent
+                from mesh_stream.cli.run import stop_with_parent
 
-                _stop_with_parent()
+                stop_with_parent()
             interrupts.requested.wait()
         watch.stop()
     return 0

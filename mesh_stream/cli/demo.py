@@ -15,6 +15,9 @@ import click
 from mesh_stream.cli.options import products_option
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mesh_stream.local.demo import Pages
     from mesh_stream.runtime.supervisor import Supervisor
     from mesh_stream.settings import Settings
 
@@ -39,15 +42,22 @@ _ELSEWHERE = (
 )  # fmt: skip
 @click.option("--seed", metavar="N", type=int, help="The same events again.  [default: a new one]")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON document.")
+@click.option("--no-console", is_flag=True, help="Leave the web page out.")
 @products_option
 def demo(
-    seconds: float | None, rate: float, seed: int | None, as_json: bool, products: str | None
+    seconds: float | None,
+    rate: float,
+    seed: int | None,
+    as_json: bool,
+    no_console: bool,
+    products: str | None,
 ) -> int:
     """Run every product on this machine, feed it, and show what comes of it.
 
     Starts the embedded broker and registry (or uses those that run, and leaves them running),
     provisions topics and schemas, starts the products' workers, and sends them a shop's orders,
-    what its customers do and what leaves its warehouse, dirty on purpose. Ctrl-C ends all of it.
+    what its customers do and what leaves its warehouse, dirty on purpose. A web page shows how it
+    goes, as `console` does. Ctrl-C ends all of it.
 
     With --for it ends by itself: exit code 0 if every input record became the source of a fact, was
     filtered or was rejected, by the workers' counters and by what stands on the topics; else 1.
@@ -73,13 +83,44 @@ def demo(
     # the same orders.
     chosen = random.randrange(1_000_000) if seed is None else seed  # noqa: S311
     command = "mesh-stream" if shutil.which("mesh-stream") else sys.argv[0]
-    summary = run(mesh, Options(seconds, rate, chosen, command), workers=_workers, console=console)
+    summary = run(
+        mesh,
+        Options(seconds, rate, chosen, command),
+        workers=_workers,
+        page=None if no_console else _page(console),
+        console=console,
+    )
     if summary is None:
         click.echo("stopped; the books were not checked", err=True)
         return 0 if seconds is None else 1
     document = {"seconds": seconds, "rate": rate, "seed": chosen, **summary.document()}
     click.echo(json.dumps(document) if as_json else report(summary))
     return 0 if document["balanced"] else 1
+
+
+def _page(console: Console) -> Pages | None:
+    """What plans the web page; None, and a word on it, where its extra is not installed."""
+    from mesh_stream.console.extra import require
+    from mesh_stream.errors import MeshError
+    from mesh_stream.local.page import Page
+
+    try:
+        require()
+    except MeshError as error:
+        console.print(f"no web page: {error}", soft_wrap=True, highlight=False, markup=False)
+        return None
+
+    def plan(settings: Settings, log: IO[bytes]) -> Page:
+        environment = {
+            **os.environ,
+            "MESH_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+            "MESH_REGISTRY_URL": settings.registry_url,
+            "MESH_PRODUCTS": str(settings.products.absolute()),
+        }
+        command = [sys.executable, "-m", "mesh_stream.cli", "console", "--tied", "--quiet"]
+        return Page([*command, "--port"], environment, log)
+
+    return plan
 
 
 def _workers(settings: Settings, names: Sequence[str], log: IO[bytes]) -> Supervisor:

@@ -94,7 +94,7 @@ def worker(
 
     log_to_stderr(verbose=not quiet)
     if tied:
-        _stop_with_parent()
+        stop_with_parent()
     try:
         _work(name, slot, metrics, products)
     except (MeshError, click.ClickException):
@@ -181,7 +181,7 @@ def supervisor_of(
     return Supervisor(slots, command, environment, stderr)
 
 
-def _stop_with_parent() -> None:
+def stop_with_parent() -> None:
     """Stop as on SIGTERM when the supervisor is gone: it holds the other end of standard input."""
 
     def wait() -> None:

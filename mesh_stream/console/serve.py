@@ -22,6 +22,7 @@ from mesh_stream.errors import PlatformError
 ASSETS = Path(__file__).parent / "assets"
 _START_SECONDS = 20.0
 _END_SECONDS = 4.0
+_RETURN_SECONDS = 20.0
 
 
 @contextmanager
@@ -92,5 +93,7 @@ def _application(watch: Watch) -> FastAPI:
         language="en-GB",
         tailwind=False,
         show_welcome_message=False,
+        # A browser on a busy machine may take its time; one that comes back later loads anew.
+        reconnect_timeout=_RETURN_SECONDS,
     )
     return application

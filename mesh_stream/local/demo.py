@@ -27,6 +27,7 @@ from mesh_stream.local import feed, process, stack
 from mesh_stream.local.books import Summary
 from mesh_stream.local.crew import Crew, Feeding
 from mesh_stream.local.interrupts import Interrupts
+from mesh_stream.local.page import Page
 from mesh_stream.local.play import Outlook, Play
 from mesh_stream.local.screen import in_words, line, live_screen
 from mesh_stream.local.stack import Stack
@@ -62,12 +63,28 @@ class Options:
 
 Workers = Callable[[Settings, Sequence[str], IO[bytes]], Supervisor]
 """Plans the processes of products' workers, with their logs in a file."""
+Pages = Callable[[Settings, IO[bytes]], Page]
+"""Plans the process of the web page, with its log in a file."""
 
 
-def run(mesh: Mesh, options: Options, *, workers: Workers, console: Console) -> Summary | None:
+def run(
+    mesh: Mesh,
+    options: Options,
+    *,
+    workers: Workers,
+    page: Pages | None = None,
+    console: Console,
+) -> Summary | None:
     """Run the demo until its time is over, or it is interrupted; leave nothing behind.
 
     A stack that ran before goes on running; one that was started here is stopped.
+
+    Args:
+        mesh: Every product; all of them run.
+        options: What is asked of the demo.
+        workers: Plans the workers.
+        page: Plans the web page; None: there is none.
+        console: The terminal.
 
     Returns:
         The checked books; None where it was interrupted, so that they were not checked.
@@ -92,7 +109,8 @@ def run(mesh: Mesh, options: Options, *, workers: Workers, console: Console) -> 
         _provision(mesh, asking, registry, console)
         _refuse_company(mesh, asking, interrupts, console)
         log = running.data / "logs" / LOG
-        supervisor = workers(settings, sorted(mesh.products), _logs_to(log, cleanup))
+        log_file = _logs_to(log, cleanup)
+        supervisor = workers(settings, sorted(mesh.products), log_file)
         outlook = Outlook(
             settings,
             registry,
@@ -108,6 +126,8 @@ def run(mesh: Mesh, options: Options, *, workers: Workers, console: Console) -> 
         )
         cleanup.callback(play.end)
         interrupts.hurry.append(play.hurry)
+        if page is not None:
+            _show_page(page(settings, log_file), cleanup, console)
         _say_where_to_look(mesh, supervisor, options, log, console)
         try:
             with live_screen(console) as screen:
@@ -227,6 +247,17 @@ def _logs_to(log: Path, cleanup: ExitStack) -> IO[bytes]:
 
     cleanup.callback(restore)
     return cleanup.enter_context(log.open("ab"))
+
+
+def _show_page(page: Page, cleanup: ExitStack, console: Console) -> None:
+    """Start the web page; what becomes of it is no concern of the demo's."""
+    try:
+        page.start()
+    except OSError as error:
+        _say(console, "page", f"cannot be started: {error.strerror}")
+        return
+    cleanup.callback(page.end)
+    _say(console, "page", page.url)
 
 
 def _say_where_to_look(

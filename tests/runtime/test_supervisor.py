@@ -174,8 +174,8 @@ def test_a_worker_notices_that_its_supervisor_was_killed(tmp_path: Path) -> None
     child = textwrap.dedent(
         f"""
         import os, threading, signal
-        from mesh_stream.cli.run import _stop_with_parent
-        _stop_with_parent()
+        from mesh_stream.cli.run import stop_with_parent
+        stop_with_parent()
         with open({str(log)!r} + ".new", "w") as file:
             file.write(str(os.getpid()))
         os.rename({str(log)!r} + ".new", {str(log)!r})
