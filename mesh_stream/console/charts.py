@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from mesh_stream.console.history import KEPT_SECONDS, Point
+from mesh_stream.console.history import Point
 from mesh_stream.console.shown import Shown
 from mesh_stream.console.words import ICONS, span
 from mesh_stream.freshness.sli import Blame, State, Verdict
@@ -39,7 +39,7 @@ def freshness(points: Sequence[Point], promised: float, now: float) -> dict[str,
     line: dict[str, Any] = {
         "type": "line",
         "data": [
-            [round(at * 1000), None if age is None else round(age / length, 3)]
+            [round((at - now) / 60, 2), None if age is None else round(age / length, 3)]
             for at, age in points
         ],
         "showSymbol": False,
@@ -59,28 +59,26 @@ def freshness(points: Sequence[Point], promised: float, now: float) -> dict[str,
     axis = {"axisLabel": _FONT, "axisTick": {"show": False}}
     return {
         "animation": False,
-        "useUTC": True,
         "textStyle": _FONT,
-        "grid": {"left": 4, "right": 24, "top": 22, "bottom": 2, "containLabel": True},
+        "grid": {"left": 4, "right": 22, "top": 12, "bottom": 2, "containLabel": True},
         "xAxis": {
             **axis,
-            "type": "time",
-            "min": round((now - KEPT_SECONDS) * 1000),
-            "max": round(now * 1000),
-            "splitNumber": 4,
-            "axisLine": {"lineStyle": {"color": "var(--rule)"}},
-            "axisLabel": {**_FONT, "hideOverlap": True, "formatter": "{HH}:{mm}"},
+            "type": "value",
+            "min": -60,
+            "max": 0,
+            "interval": 20,
+            "splitLine": {"show": False},
+            "axisLine": {"onZero": False, "lineStyle": {"color": "var(--rule)"}},
+            "axisLabel": {**_FONT, "formatter": "{value} min"},
         },
         "yAxis": {
             **axis,
             "type": "value",
-            "name": unit,
-            "nameTextStyle": {**_FONT, "align": "left"},
-            "nameGap": 8,
             "min": 0,
             "max": _rounded_up(highest / length),
             "splitNumber": 2,
             "splitLine": {"lineStyle": {"color": "var(--rule)"}},
+            "axisLabel": {**_FONT, "formatter": f"{{value}} {unit}"},
         },
         "series": [line],
     }
@@ -161,7 +159,8 @@ def lineage(products: Sequence[Shown]) -> dict[str, Any]:
                 "coordinateSystem": "cartesian2d",
                 "silent": True,
                 "symbol": "rect",
-                "symbolSize": [176, 40],
+                "symbolSize": [176, 42],
+                "itemStyle": {"color": "transparent"},
                 "edgeSymbol": ["none", "arrow"],
                 "edgeSymbolSize": 7,
                 "data": [_node(name, shown.get(name), place) for name, place in places.items()],
@@ -176,11 +175,13 @@ def lineage(products: Sequence[Shown]) -> dict[str, Any]:
 
 
 def _node(name: str, one: Shown | None, place: tuple[float, float]) -> dict[str, Any]:
+    # The box is the label's own: a symbol's border is stretched with it.
     label: dict[str, Any] = {
-        "show": True, "width": 164, "overflow": "truncate", "fontFamily": "inherit",
-        "color": "var(--text)", "fontSize": 12, "lineHeight": 16,
+        "show": True, "position": "inside", "width": 164, "overflow": "truncate", "padding": [5, 6],
+        "fontFamily": "inherit", "color": "var(--text)", "fontSize": 12, "lineHeight": 16,
+        "borderRadius": 7, "borderWidth": 1, "borderColor": "var(--edge)",
+        "backgroundColor": "var(--sunken)",
     }  # fmt: skip
-    style: dict[str, Any] = {"color": "var(--sunken)", "borderColor": "var(--edge)"}
     # Braces would be read as places to fill in: names from declarations have none, topics neither.
     if one is None:
         label |= {"formatter": f"{name}\n{{quiet|raw topic}}", "rich": {"quiet": _FONT}}
@@ -190,13 +191,11 @@ def _node(name: str, one: Shown | None, place: tuple[float, float]) -> dict[str,
         label |= {
             "formatter": f"{name}\n{{state|{ICONS[state]} {state}{whose}}}",
             "rich": {"state": {**_FONT, "color": f"var(--{state})", "fontWeight": 600}},
-        }
-        style = {
-            "color": "var(--raised)",
+            "backgroundColor": "var(--raised)",
             "borderColor": f"var(--{state})",
-            "borderWidth": 2.5 if whose else 1.5,
+            "borderWidth": 3 if whose else 1.5,
         }
-    return {"name": name, "value": list(place), "label": label, "itemStyle": style}
+    return {"name": name, "value": list(place), "label": label}
 
 
 def _edge(source: str, target: str, *, is_late: bool) -> dict[str, Any]:

@@ -116,7 +116,9 @@ class Table:
         self._figures = [column.startswith("#") for column in columns]
         self._rows: list[tuple[str, ...]] | None = None
         # Wide tables move under the reader's hand, not the page with them.
-        self._frame = block("div", "scroll", tabindex="0", role="region", aria_label=name)
+        self._frame = block(
+            "div", "scroll", tabindex="0", role="region", aria_label=f"{name}, as a table"
+        )
         with self._frame, block("table"):
             Text("caption", name, "unseen")
             with block("thead"), block("tr"):

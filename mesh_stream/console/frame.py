@@ -40,19 +40,19 @@ def framed(watch: Watch, refresh: Callable[[], object], *, home: bool) -> Iterat
     """
     ui.add_head_html(_HEAD)
     ui.add_body_html(_LOST)
-    mark(Text("a", "Skip to the products" if home else "Skip to the product", "skip"), href="#main")
-    beat = block("div", "unseen", id="beat", aria_hidden="true")
-    with block("header", "top"):
+    # The library's own header and page are the landmarks `banner` and `main`.
+    with ui.header(fixed=False).classes("top"):
         mark(Text("a", "mesh-stream", "brand"), href="/")
         with block("div", "end"):
             clock = Text("span", "", "clock")
             # live.js gives it its name and its effect.
-            with block("button", "theme", type="button", id="theme", aria_label="Colour scheme"):
-                Text("span", "Auto")
+            mark(Text("button", "Auto", "theme"), type="button", id="theme")
+    beat = block("div", "unseen", id="beat", aria_hidden="true")
     alarm = Text("div", "", "alarm")
     mark(alarm, role="alert")
-    with block("main", id="main", tabindex="-1"):
+    with block("div", "page") as content:
         yield
+    ui.skip_link("Skip to the products" if home else "Skip to the product", target=content)
 
     def turn() -> None:
         shown = watch.shown()

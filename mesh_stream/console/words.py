@@ -51,7 +51,7 @@ def rate(per_second: float | None) -> str:
     """Records a second, as precise as a reader can use."""
     if per_second is None:
         return NONE
-    return f"{per_second:,.1f}" if per_second < 10 else f"{per_second:,.0f}"
+    return f"{per_second:,.1f}" if 0 < per_second < 10 else f"{per_second:,.0f}"
 
 
 def share(of_one: float | None) -> str:
