@@ -74,6 +74,7 @@ def freshness(points: Sequence[Point], promised: float, now: float) -> dict[str,
         "yAxis": {
             **axis,
             "type": "value",
+            "axisLine": {"show": False},
             "min": 0,
             "max": _rounded_up(highest / length),
             "splitNumber": 2,

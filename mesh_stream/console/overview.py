@@ -87,12 +87,13 @@ class _Lineage:
             mark(Text("h2", "Lineage", "head"), id="lineage-head")
             with block("div", "scroll", tabindex="0", role="region", aria_label="Lineage, drawn"):
                 self._options = charts.lineage(shown)
-                self._chart = ui.echart(self._options, renderer="svg")
+                self._chart = ui.echart(self._options, renderer="svg").classes("known")
                 self._chart.style(
-                    f"height: {rows * _ROW_PIXELS + 16}px; min-width: {columns * 226}px"
+                    f"height: {rows * _ROW_PIXELS + 16}px; min-width: {columns * 226}px; "
+                    f"max-width: {columns * 420}px"
                 )
                 mark(self._chart, role="img", aria_label="Lineage; the list after it says the same")
-            self._words = block("ul", "unseen")
+            self._words = block("ul", "unseen known")
             self._said: list[str] = []
 
     def refresh(self, shown: Sequence[Shown]) -> None:
@@ -197,4 +198,6 @@ def workers(one: Shown) -> str:
     newest = max(status.at for status in statuses.values()) / 1000
     counted = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
     noun = "worker" if len(states) == 1 else "workers"
-    return f"{noun}: {counted}, said {span(max(0.0, one.reading.at - newest))} ago"
+    silent = one.activity.figures is not None and "gone" in one.activity.figures.states
+    answers = "; does not answer" if silent else ""
+    return f"{noun}: {counted}, said {span(max(0.0, one.reading.at - newest))} ago{answers}"

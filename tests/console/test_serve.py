@@ -225,6 +225,7 @@ def test_a_killed_worker_s_product_is_stale_without_a_reload(
         expect(word).to_have_text("stale", timeout=ENOUGH)
         expect(visit.page.locator("article .fault")).to_have_text("its own fault")
         expect(visit.page).to_have_title("1 stale - mesh")
+        expect(visit.page.locator("article")).to_contain_text("does not answer")
         assert visit.page.evaluate("window.stillHere") is True
         if shots := os.environ.get("MESH_SHOTS"):
             visit.page.screenshot(path=Path(shots) / "overview-stale.png", full_page=True)
@@ -242,6 +243,7 @@ def test_a_page_that_lost_its_console_says_so_and_shows_nothing_as_known(
         own.process.send_signal(how)
         expect(page.locator("#lost")).to_contain_text("does not answer", timeout=READY_MILLIS)
         expect(page.locator("article .said")).to_be_hidden()
+        expect(page.get_by_text("fresh", exact=False).locator("visible=true")).to_have_count(0)
         expect(page.locator("article .lost-word")).to_be_visible()
         expect(page).to_have_title("unknown - mesh")
         colour = "getComputedStyle(document.querySelector('article .state')).color"

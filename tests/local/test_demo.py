@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from mesh_stream.kafka import topics
@@ -59,7 +60,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 class Demo:
     """A demo in a process of its own, with everything it prints."""
 
-    def __init__(self, data: Path, *arguments: str, terminal: bool = False) -> None:
+    def __init__(
+        self, data: Path, *arguments: str, terminal: bool = False, console: bool = False
+    ) -> None:
         self.data = data
         self.output = data.parent / f"{data.name}-{time.monotonic_ns()}.txt"
         self.out = b""
@@ -70,7 +73,14 @@ class Demo:
             os.set_blocking(self._terminal, False)
         with self.output.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "mesh_stream.cli", "demo", *arguments],
+                [
+                    sys.executable,
+                    "-m",
+                    "mesh_stream.cli",
+                    "demo",
+                    *arguments,
+                    *([] if console else ["--no-console"]),
+                ],
                 env=os.environ | NOWHERE | {"MESH_DATA": str(data), "MESH_PRODUCTS": str(PRODUCTS)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -121,8 +131,10 @@ class Demo:
 
 
 @contextlib.contextmanager
-def running(data: Path, *arguments: str, terminal: bool = False) -> Iterator[Demo]:
-    demo = Demo(data, *arguments, terminal=terminal)
+def running(
+    data: Path, *arguments: str, terminal: bool = False, console: bool = False
+) -> Iterator[Demo]:
+    demo = Demo(data, *arguments, terminal=terminal, console=console)
     try:
         yield demo
     finally:
@@ -134,7 +146,7 @@ def are_gone(processes: list[Any]) -> bool:
 
 
 def test_ctrl_c_ends_everything_within_ten_seconds_and_leaves_nothing(data: Path) -> None:
-    with running(data, terminal=True) as demo:
+    with running(data, terminal=True, console=True) as demo:
         demo.until_fed()
         children = demo.children()
         assert len(demo.workers()) == len(NAMES)
@@ -161,6 +173,34 @@ def test_ctrl_c_ends_everything_within_ten_seconds_and_leaves_nothing(data: Path
     assert "Traceback" not in said
     # Nothing is locked: who comes next can have the folder at once.
     assert stack.stop(data) is False
+
+
+def test_the_web_page_is_there_as_long_as_the_demo_and_no_fault_of_it_is_the_demo_s(
+    data: Path,
+) -> None:
+    with running(data, console=True) as demo:
+        demo.until_fed()
+        url = demo.said().partition("page")[2].split()[0]
+
+        def answers() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                return httpx.get(url, trust_env=False).status_code == 200
+            return False
+
+        eventually(answers, within=60, what="the page answers")
+        (page,) = [child for child in demo.children() if "console" in child.cmdline()]
+        page.kill()
+        eventually(lambda: not answers(), within=10, what="the page is gone")
+        before = demo.said().count("users-active: in")
+        eventually(
+            lambda: demo.said().count("users-active: in") > before,
+            within=30,
+            what="the demo goes on",
+        )
+        children = demo.children()
+        demo.process.send_signal(signal.SIGINT)
+        assert demo.ended(10) == 0
+    assert are_gone(children)
 
 
 def test_a_demo_that_is_killed_takes_its_workers_with_it(stack: Stack) -> None:
