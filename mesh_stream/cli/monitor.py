@@ -74,7 +74,8 @@ def monitor(
     Declarations are read at the start: restart it when they have changed, or there are new ones.
     Counts begin at 0 then, as Prometheus expects of a counter.
 
-    With --once it exits with 0 where all are fresh or idle, with 1 where one is stale or unknown.
+    With --once it exits with 0 where all are fresh or idle, with 1 where one is stale or unknown,
+    with 3 where the broker does not answer.
     """
     if as_json and not once:
         raise click.UsageError("--json goes with --once: what runs on is asked for its metrics")

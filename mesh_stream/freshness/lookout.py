@@ -78,6 +78,7 @@ class Lookout:
         self._order = list(self.watched)
         self._layouts = Layouts()
         self._layouts_due = 0.0
+        self._ids: dict[str, str] = {}
         self._told: dict[str, str] = {}
 
     def close(self) -> None:
@@ -133,9 +134,11 @@ class Lookout:
         topics = {topic for watched in self.watched.values() for topic in watched.topics}
         with self._part("topics"):
             found = extent.layouts(self._admin, topics | {STATUS_TOPIC}, within=_left(deadline))
-        for topic, layout in self._layouts.found.items():
-            if topic in found.found and found.found[topic].id != layout.id:
+        for topic, layout in found.found.items():
+            # The last that was there: it may have been away for longer than between two questions.
+            if self._ids.setdefault(topic, layout.id) != layout.id:
                 log.warning("topic %s was made anew", topic)
+                self._ids[topic] = layout.id
                 for watched in self.watched.values():
                     watched.forget(topic)
         self._layouts = found

@@ -7,7 +7,8 @@ reason, says `unknown` by itself.
 Minutes end where the clock's do. One is bad as soon as its product is found stale in it, so that
 nobody waits for its end to be paged; else it is what the product is at its end. So two monitors
 count the same minutes, and agree on them as far as they have looked at the same time. A minute that
-ended while the monitor stood still is nobody's: not good, not bad, not counted.
+ended while the monitor stood still, or before it had looked once, is nobody's: not good, not bad,
+not counted.
 """
 
 from __future__ import annotations
@@ -87,6 +88,7 @@ class Monitor:
         self.on_look: list[Callable[[Mapping[str, Reading]], object]] = []
         self.looked = time.monotonic()
         self._stop = threading.Event()
+        self._has_looked = threading.Event()
         self._counting = threading.Lock()
         self._counted: dict[str, float] = {}
 
@@ -111,6 +113,7 @@ class Monitor:
         """Look once, now."""
         self.lookout.look()
         self.looked = time.monotonic()
+        self._has_looked.set()
         readings = self.readings()
         for hear in self.on_look:
             hear(readings)
@@ -176,10 +179,10 @@ class Monitor:
             now = time.time()
             if now < end:
                 continue
-            if now - end <= self.minute / 2:
-                self.count(end)
-            else:
+            if now - end > self.minute / 2:
                 log.warning("stood still for %.0f s; the minutes are not counted", now - end)
+            elif self._has_looked.is_set():
+                self.count(end)
             end = next_end(now, self.minute)
 
 

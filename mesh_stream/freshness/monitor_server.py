@@ -77,7 +77,9 @@ def serving(monitor: Monitor, host: str, port: int) -> Iterator[str]:
     with server:
         threading.Thread(target=server.serve_forever, name="serve", daemon=True).start()
         try:
-            yield f"{host}:{server.server_port}"
+            yield (
+                f"[{host}]:{server.server_port}" if ":" in host else f"{host}:{server.server_port}"
+            )
         finally:
             server.shutdown()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from mesh_stream.freshness.sli import Blame, Evidence, State, Waiting
 from mesh_stream.product.loader import load_product
 from mesh_stream.settings import Settings
 from mesh_stream.testing.memory import MemorySchemas
+from tests.deadline import eventually
 
 ROOT = Path(__file__).parent.parent.parent
 NAME = "orders-completed"
@@ -86,3 +88,21 @@ def test_minutes_end_where_the_clocks_do(now: float, minute: float) -> None:
     end = next_end(now, minute)
     assert now < end <= now + minute
     assert end % minute == 0
+
+
+def test_no_minute_is_counted_before_the_first_look_is_over(monitor: Monitor) -> None:
+    monitor.minute = 0.5
+    over = threading.Event()
+    monitor.lookout.look = over.wait  # type: ignore[method-assign,assignment]  # one that hangs
+    running = threading.Thread(target=monitor.run)
+    running.start()
+    began = time.monotonic()
+    minutes = monitor.minutes[NAME]
+    eventually(lambda: time.monotonic() > began + 1.6, within=10, what="three minutes")
+    before = minutes.total
+    over.set()
+    eventually(lambda: minutes.bad[Blame.UNSEEN], within=10, what="a minute that nobody saw")
+    monitor.stop()
+    running.join(20)
+    assert not running.is_alive()
+    assert before == 0

@@ -133,6 +133,12 @@ def test_three_pages_are_served_and_nothing_else(
             page(address, "/-/healthy")
 
 
+def test_the_other_loopback_is_served_too_and_written_as_addresses_are(monitor: Monitor) -> None:
+    with serving(monitor, "::1", 0) as address:
+        assert address.startswith("[::1]:")
+        assert page(address, "/-/healthy")[0] == "looking\n"
+
+
 def test_a_port_that_is_taken_is_told(monitor: Monitor) -> None:
     with serving(monitor, "127.0.0.1", 0) as address:
         port = int(address.rpartition(":")[2])

@@ -160,6 +160,23 @@ def test_a_raw_topic_that_is_made_anew_is_read_from_its_beginning(watch: Watch) 
         assert reading.seen.unread == 1
 
 
+def test_what_waited_on_a_raw_topic_that_was_gone_for_a_while_waits_no_more(watch: Watch) -> None:
+    admin = broker.client(watch.stack.bootstrap_servers)
+    with monitoring(watch) as watching:
+        watch.send(late=1_000)
+        watching.until(OWN)
+        broker.delete_topic(admin, watch.raw)
+        gone = f"topic {watch.raw} does not exist"
+        eventually(lambda: gone in watching.reading.seen.problem, within=WITHIN, what=gone)
+        broker.create_topic(admin, watch.raw, 2)
+        watch.send()
+        since = time.time() - 1
+        eventually(lambda: not watching.reading.seen.problem, within=WITHIN, what="it is seen")
+        waiting = watching.reading.seen.evidence.waiting
+        assert waiting is not None
+        assert waiting.event_time > since
+
+
 # The command
 
 
