@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from mesh_stream.credentials import mask
@@ -313,6 +313,18 @@ def _config(
         **options,
         "logger": _LOGGER,
     }
+
+
+def consumer(settings: Settings, config: Config) -> Consumer:
+    """Makes a consumer.
+
+    Raises:
+        DeclarationError: librdkafka refuses a setting.
+    """
+    try:
+        return Consumer(config)
+    except KafkaException as error:
+        raise settings_error(settings, error) from error
 
 
 def settings_error(settings: Settings, error: KafkaException) -> DeclarationError:

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Self, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from mesh_stream.kafka.client import Admin, code_of, kafka_error, reader_settings, settings_error
+from mesh_stream.kafka.client import Admin, code_of, consumer, kafka_error, reader_settings
 from mesh_stream.kafka.topics import SECONDS
 from mesh_stream.settings import Settings
 
@@ -48,10 +48,7 @@ class Offsets:
     def __init__(self, settings: Settings, group: str) -> None:
         self._group = group
         config = reader_settings(settings, group=group, client_id=f"{group}.asker")
-        try:
-            self._asker = Consumer(config)
-        except KafkaException as error:
-            raise settings_error(settings, error) from error
+        self._asker = consumer(settings, config)
 
     def __enter__(self) -> Self:
         return self

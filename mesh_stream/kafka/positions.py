@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterable
 from typing import Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from mesh_stream.kafka.client import code_of, kafka_error, onlooker_settings, settings_error
+from mesh_stream.kafka.client import code_of, consumer, kafka_error, onlooker_settings
 from mesh_stream.kafka.groups import Partition
 from mesh_stream.settings import Settings
 
@@ -44,10 +44,7 @@ class Positions:
             # With the other level, librdkafka asks for stable offsets only (KIP-447).
             "isolation.level": "read_uncommitted",
         }
-        try:
-            self._asker = Consumer(config)
-        except KafkaException as error:
-            raise settings_error(settings, error) from error
+        self._asker = consumer(settings, config)
 
     def __enter__(self) -> Self:
         return self

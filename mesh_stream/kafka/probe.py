@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from mesh_stream.kafka.client import kafka_error, onlooker_settings, settings_error
+from mesh_stream.kafka.client import consumer, kafka_error, onlooker_settings
 from mesh_stream.kafka.groups import Partition
 from mesh_stream.settings import Settings
 
@@ -45,10 +45,7 @@ class Probe:
             "queued.min.messages": 1,
             "max.partition.fetch.bytes": 65_536,
         }
-        try:
-            self._consumer = Consumer(config)
-        except KafkaException as error:
-            raise settings_error(settings, error) from error
+        self._consumer = consumer(settings, config)
 
     def __enter__(self) -> Self:
         return self

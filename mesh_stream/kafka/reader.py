@@ -12,10 +12,10 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from mesh_stream.errors import BrokerError
-from mesh_stream.kafka.client import kafka_error, reader_settings, settings_error
+from mesh_stream.kafka.client import consumer, kafka_error, reader_settings
 from mesh_stream.kafka.groups import Partition
 from mesh_stream.settings import Settings
 
@@ -61,10 +61,7 @@ class Reader:
             "enable.partition.eof": True,
             "error_cb": self._on_error,
         }
-        try:
-            self._consumer = Consumer(config)
-        except KafkaException as error:
-            raise settings_error(settings, error) from error
+        self._consumer = consumer(settings, config)
 
     def __enter__(self) -> Self:
         return self
