@@ -65,14 +65,20 @@ class Records:
         late = bisect_left(happened, at - self._limit)
         self.good += len(happened) - late
         if late:
-            self._blame(times, arrivals, at, late)
+            self._blame(times, arrivals, early, at, late)
 
-    def _blame(self, times: list[int], arrivals: list[int], at: int, late: int) -> None:
+    def _blame(
+        self, times: list[int], arrivals: list[int], early: list[int], at: int, late: int
+    ) -> None:
         """Say whose the late facts are; ours where one does not say when it arrived."""
         limit = self._limit
-        upstream = sum(
-            at - when > limit and arrived - when > limit
-            for when, arrived in zip(times, arrivals, strict=True)
-        )
+        if max(arrivals) <= at:
+            # Late at its arrival is late now, and this is in order.
+            upstream = bisect_left(early, -limit)
+        else:
+            upstream = sum(
+                at - when > limit and arrived - when > limit
+                for when, arrived in zip(times, arrivals, strict=True)
+            )
         self.bad[Blame.UPSTREAM] += upstream
         self.bad[Blame.OWN] += late - upstream

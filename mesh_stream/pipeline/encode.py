@@ -23,7 +23,8 @@ from mesh_stream.pipeline.record import Fact, Message
 from mesh_stream.pipeline.shape import Shape
 from mesh_stream.product.product import Contract, Output
 
-Encode = Callable[[Any, Message], Fact]
+Encode = Callable[..., Fact]
+"""(record, message) -> fact; of a fold, also when the input record arrived: a third argument."""
 
 
 def compile_encode(
@@ -44,10 +45,10 @@ def compile_encode(
         record_bytes: Largest value, in bytes, its frame included.
         shape: How the record type's fields are read.
         of_fold: Whether what stands for the input record is an event or a window: its timestamp is
-            then when it happened, and when it arrived it says itself.
+            then when it happened, and when it arrived is said beside it.
 
     Returns:
-        `(record, message) -> Fact`; raises `ContractError` naming the field that does not fit.
+        `Encode`; raises `ContractError` naming the field that does not fit.
     """
     conform = conform_to(contract.schema)
     frame = b"\x00" + schema_id.to_bytes(4, "big")
@@ -79,11 +80,11 @@ def compile_encode(
     event_time = _event_time(output, contract, writer, shape, names, of_fold=of_fold)
     source = "\n".join(
         [
-            f"def encode({given}, m):",
+            f"def encode({given}, m, arrived):" if of_fold else f"def encode({given}, m):",
             " try:",
             *lines,
             f"  value = {value}",
-            *(_ARRIVED_OF_FOLD if of_fold else _ARRIVED),
+            *(() if of_fold else _ARRIVED),
             f"  fact = _fact(value, {key}, {event_time}, arrived)",
             " except MemoryError:",
             "  raise",
@@ -101,7 +102,6 @@ def compile_encode(
 
 # Not by way of `arrival`, in the generated code: a call for every fact would cost as much again.
 _ARRIVED = ("  kind, arrived = m.timestamp()", "  if not kind: arrived = -1")
-_ARRIVED_OF_FOLD = ("  arrived = m.arrived",)
 
 
 def _source_of(

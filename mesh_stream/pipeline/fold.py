@@ -20,17 +20,16 @@ from typing import Any
 
 import msgspec
 
-from mesh_stream.errors import ContractError, PlatformError, RecordError
+from mesh_stream.errors import ContractError, RecordError
 from mesh_stream.pipeline.events import LATE, Arrival, key_from_text
+from mesh_stream.pipeline.keyed import PASSING, Keep, keeping
 from mesh_stream.pipeline.record import NO_OFFSET, Fact, Headers, Outcome, Rejected
-from mesh_stream.pipeline.shard import STATE, WINDOW, Shard, Written
+from mesh_stream.pipeline.shard import STATE, WINDOW, Shard
 from mesh_stream.pipeline.stages import StagesByType, count_filtered, count_tolerated, enforce
+from mesh_stream.pipeline.state_codec import Written
 from mesh_stream.pipeline.transform import code_error
 from mesh_stream.pipeline.windows import NEVER, ordered, starts, unordered, window
 from mesh_stream.product.product import Emit, Hopping, Product, Rule, Session, Untimely
-
-# What passes as it is: it is not for want of the function.
-_PASSING = (PlatformError, RecordError, MemoryError)
 
 _json = msgspec.json.Encoder()
 
@@ -92,6 +91,7 @@ class Fold:
     Attributes:
         shards: Partition -> what it remembers.
         dates_its_facts: Whether a fact says by itself when it happened.
+        is_keyed: Whether it is one state a key, for ever; `keeping` adds its events, not `add`.
     """
 
     def __init__(self, product: Product, *, schema_id: int) -> None:
@@ -102,23 +102,21 @@ class Fold:
         self._stages = StagesByType(product, schema_id)
         self._on_change = state.emit is Emit.ON_CHANGE
         self._key = key_from_text(state)
+        self.is_keyed = state.window is None and state.ttl is None
         self.dates_its_facts = product.output.event_time is not None
-        self._call = state.fold.call
         self._fold = _guarded(state.fold.call, state.fold.origin)
         self._merge = (
             None if state.merge is None else _guarded(state.merge.call, state.merge.origin)
         )
         # Adds one event and the rules that its facts break all the same; returns whether it came
-        # in time. Where it raises, nothing has happened.
+        # in time. Where it raises, nothing has happened. Not of keyed ones.
         self.add: Callable[[Shard, Arrival, list[Rule]], bool]
         if isinstance(state.window, Hopping):
             self.add = self._add_to_windows
         elif isinstance(state.window, Session):
             self.add = self._add_to_session
-        elif state.ttl is not None:
-            self.add = self._add_for_a_while
         else:
-            self.add = self._add_for_ever
+            self.add = self._add_for_a_while
 
     def count(self, in_time: bool, tolerated: Sequence[Rule], outcome: Outcome) -> None:
         """Count an input record whose events were added, and the rules that were tolerated.
@@ -138,25 +136,11 @@ class Fold:
                 rule="late",
             )
 
-    # One event
+    def keeping(self, shard: Shard) -> Keep:
+        """Make what adds events to a shard for the length of one run."""
+        return keeping(self.state, self._stages, self._key, shard)
 
-    def _add_for_ever(self, shard: Shard, arrival: Arrival, tolerated: list[Rule]) -> bool:
-        entry = STATE + arrival.text
-        before = shard.get(entry)
-        try:
-            # The commonest of folds by far: not by way of `_guarded`, which is a call more.
-            state = self._call(before, arrival.event)
-        except _PASSING:
-            raise
-        except Exception as error:
-            raise code_error(error, self.state.fold.origin) from error
-        if state is None:
-            if before is not None:
-                shard.put(entry, None)
-        elif state is not before or not shard.holds(entry, state):
-            written = shard.codec.written(state)
-            shard.change(entry, written, self._fact(None, written.entry, arrival, tolerated))
-        return True
+    # One event
 
     def _add_for_a_while(self, shard: Shard, arrival: Arrival, tolerated: list[Rule]) -> bool:
         assert self.state.ttl is not None
@@ -260,7 +244,7 @@ class Fold:
             within = None if span is None else _window(*span)
             try:
                 record = make.call(self._key(cause.text), within, state)
-            except _PASSING:
+            except PASSING:
                 raise
             except Exception as error:
                 raise code_error(error, make.origin) from error
@@ -268,7 +252,7 @@ class Fold:
         broken = judge(record)
         if broken is not None:
             enforce(broken, cause)
-        fact = encode(record, cause)
+        fact = encode(record, cause, cause.arrived)
         if broken is not None:
             tolerated += broken
         return fact
@@ -382,7 +366,7 @@ def _guarded(function: Callable[..., Any], origin: str) -> Callable[..., Any]:
     def guarded(*arguments: Any) -> Any:
         try:
             return function(*arguments)
-        except _PASSING:
+        except PASSING:
             raise
         except Exception as error:
             raise code_error(error, origin) from error

@@ -63,7 +63,7 @@ class Sink(Protocol):
         ...
 
     def begin(self, run: Sequence[Message]) -> None:
-        """A run of one partition's records is about to come."""
+        """A run of one partition's records is about to come; `take` may be another from then on."""
         ...
 
     def take(self, event: Any, message: Message, outcome: Outcome) -> None:
@@ -104,7 +104,9 @@ class Pipeline:
             input_bytes=product.limits.input_bytes,
             writers=writers,
         )
-        self._transform = compile_transform(port.transformation, fanout=product.limits.fanout)
+        self._transform = None
+        if port.transformation is not None:
+            self._transform = compile_transform(port.transformation, fanout=product.limits.fanout)
         self._stages = StagesByType(product, schema_id)
         self._sink = sink
         if sink is None and port.event_time is not None and product.output.event_time is None:
@@ -128,18 +130,19 @@ class Pipeline:
         publish, sink = outcome.facts.append, self._sink
         if sink is not None:
             sink.begin(run)
+            take = sink.take
         before = outcome.consumed
         for done, message in enumerate(run):
             try:
                 record = decode(message)
-                if record.__class__ is not Filtered:
+                if transform is not None and record.__class__ is not Filtered:
                     record = transform(record, message)
                 if record is None or record.__class__ is Filtered:
                     count_filtered(outcome, record)
                 elif record.__class__ is list:
                     self._process_several(record, message, outcome)
                 elif sink is not None:
-                    sink.take(record, message, outcome)
+                    take(record, message, outcome)
                 else:
                     judge, encode = stages[record.__class__]
                     broken = judge(record)

@@ -1,15 +1,16 @@
 """What one partition of a product remembers: changes not yet committed, over a store of what is.
 
-    changes     of the transaction that is being filled
-    frozen      of the one that is being committed
-    cache       committed states, as objects, the recently used ones
+    cache       states as of now, as objects, the recently used ones
+    changes     of the transaction that is being filled, as bytes
+    frozen      of the one that is being committed, as bytes
+    committed   of the one before, while it is written to the store
     store       all committed states, as bytes
 
-A look-up goes down in that order. Invariants: the store and the cache hold nothing that is not
-committed; dropping what lies above them is all that an abort takes. What a look-up gives is always
-what the bytes say, so that an event comes to the same whether a commit, a restart or nothing lies
-between it and the one before. States are never changed in place: one whose type could be is kept as
-bytes above the store, too, and decoded for every event.
+A look-up goes down in that order. Invariants: the store holds nothing that is not committed; what
+an abort takes is dropping the changes, and their keys from the cache. What a look-up gives is
+always what the bytes say, so that an event comes to the same whether a commit, a restart or nothing
+lies between it and the one before. States are never changed in place: one whose type could be is
+kept as bytes in the cache, too, and decoded for every event.
 
 Keys of entries begin with one byte that says what they are:
 
@@ -28,15 +29,18 @@ from typing import Any, Protocol
 
 import msgspec
 
-from mesh_stream.errors import CodeError
 from mesh_stream.pipeline.record import Fact
 from mesh_stream.pipeline.state_cache import Cache
+from mesh_stream.pipeline.state_codec import Codec, Written
 from mesh_stream.pipeline.watermark import Progress, Watermark
 from mesh_stream.pipeline.windows import ordered
 
 META = b"m"
 STATE, WINDOW, DUE, TYPE = b"s", b"w", b"d", b"t"
 _MISSING = object()
+
+# Asking the store for one state takes about twice what it takes for one of many.
+_FEW = 8
 
 Entries = Mapping[bytes, bytes | None]
 """Key -> value; None deletes."""
@@ -79,60 +83,10 @@ class Meta(msgspec.Struct, frozen=True):
     commits: int = 0
 
 
-class Written(msgspec.Struct, frozen=True, gc=False):
-    """An entry as it is kept; made for every event, so of the cheapest type there is.
-
-    Attributes:
-        encoded: Its bytes.
-        entry: What they say.
-        held: What is kept in memory: the entry, or its bytes where it could be changed.
-    """
-
-    encoded: bytes
-    entry: Any
-    held: Any
-
-
-class Codec:
-    """States as objects and as bytes.
-
-    Args:
-        entry_type: What the entries hold.
-        origin: The fold, for messages.
-        mutable: Whether such an object can be changed in place.
-    """
-
-    def __init__(self, entry_type: Any, *, origin: str, mutable: bool) -> None:
-        self.encode = msgspec.msgpack.Encoder().encode
-        self.decode: Callable[[bytes], Any] = msgspec.msgpack.Decoder(entry_type).decode
-        self.mutable = mutable
-        self._origin = origin
-
-    def written(self, entry: Any) -> Written:
-        """An entry as bytes that are known to be readable.
-
-        Raises:
-            CodeError: They are not: a state holds what its type does not say.
-        """
-        try:
-            encoded = self.encode(entry)
-            read = self.decode(encoded)
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise CodeError(
-                f"{self._origin} made a state that does not fit its own type: it could not be "
-                f"written and read again ({type(error).__name__})",
-                rule="state",
-            ) from error
-        return Written(encoded, read, encoded if self.mutable else read)
-
-
 @dataclass(slots=True)
 class _Frozen:
     """The changes of the transaction that is being committed."""
 
-    changes: dict[bytes, Written | None]
     entries: dict[bytes, bytes | None]
     meta: Meta | None
 
@@ -172,28 +126,32 @@ class Shard:
     ) -> None:
         self.store = store
         self.codec = codec
-        self._cache = Cache(cached)
+        self.cache = Cache(cached)
         self._absent: set[bytes] = set()
+        self._run = self._missed = 1
+        """How many records the run has, and for how many states the store had to be asked."""
         self._type_entry = type_entry
         self._typed = store.get(type_entry[0]) is not None
         self.facts: dict[bytes, Fact] = {}
         """Entry key -> the newest fact that it is the source of."""
-        self._changes: dict[bytes, Written | None] = {}
+        self.changes: dict[bytes, bytes | None] = {}
         self._dues: dict[bytes, bytes | None] = {}
         self._frozen: _Frozen | None = None
-        self._undo: list[tuple[dict[bytes, Any], bytes, Any]] | None = None
+        self._committed: Entries = {}
+        self.undo: list[tuple[dict[bytes, Any], bytes, Any]] | None = None
+        """What undoes the changes of a unit, newest last; None outside of one."""
         self._meta = self._base = meta_of(store)
         self.watermark = Watermark(sources, self._meta.progress if self._meta else Progress())
         self.unseen = True
         """Whether there may be something due that nobody has looked for."""
-        self.get: Callable[[bytes], Any] = self._read if codec.mutable else self._held
+        self.get: Callable[[bytes], Any] = self._read if codec.mutable else self.held
         """The state under a key as of now, or None."""
         self.arrived = -1
         """When the newest record arrived that came here, of those since it is here; -1: none."""
 
     def __bool__(self) -> bool:
         """Whether anything is to be committed."""
-        return bool(self._changes or self.facts or self._dues)
+        return bool(self.changes or self.facts or self._dues)
 
     @property
     def offset(self) -> int | None:
@@ -213,88 +171,106 @@ class Shard:
     # States
 
     def _read(self, key: bytes) -> Any:
-        held = self._held(key)
+        held = self.held(key)
         return None if held is None else self.codec.decode(held)
 
     def holds(self, key: bytes, entry: Any) -> bool:
         """Whether what `get` gave is still what it was, where it could have been changed."""
-        return not self.codec.mutable or self.codec.encode(entry) == self._held(key)
+        return not self.codec.mutable or self.codec.encode(entry) == self.held(key)
 
-    def _held(self, key: bytes) -> Any:
-        change: Any = self._changes.get(key, _MISSING)
-        if change is _MISSING and self._frozen is not None:
-            change = self._frozen.changes.get(key, _MISSING)
-        if change is not _MISSING:
-            return None if change is None else change.held
-        found = self._cache.get(key)
-        if found is None and key not in self._absent:
-            found = self._load(key, self.store.get(key))
-        return found
+    def held(self, key: bytes) -> Any:
+        """What is kept in memory of the state under a key as of now, brought there if need be."""
+        found = self.cache.find(key)
+        if found is not None:
+            return found
+        for changes in self._levels():
+            if key in changes:
+                return self._load(key, changes[key])
+        if key in self._absent:
+            return None
+        self._missed += 1
+        return self._load(key, self.store.get(key))
+
+    def _levels(self) -> Iterable[Entries]:
+        """What lies above the store, the newest first."""
+        yield self.changes
+        if self._frozen is not None:
+            yield self._frozen.entries
+        yield self._committed
 
     def _load(self, key: bytes, value: bytes | None) -> Any:
         if value is None:
             return None
-        found = value if self.codec.mutable else self.codec.decode(value)
-        self._cache.put(key, found)
+        found = self.cache.young[key] = value if self.codec.mutable else self.codec.decode(value)
         return found
+
+    def begin(self, run: int, keys: Callable[[], Iterable[bytes]] | None = None) -> None:
+        """A run of records is about to come.
+
+        Args:
+            run: How many.
+            keys: Says which states they are about. Those are brought into the cache all at once
+                where the last run had to ask for more than a few of its own.
+        """
+        is_cold = self._missed * _FEW > self._run
+        self._run, self._missed = run, 0
+        self.cache.make_room()
+        if is_cold and keys is not None:
+            self.prefetch(keys())
 
     def prefetch(self, keys: Iterable[bytes]) -> None:
         """Bring states into the cache, all at once, that are about to be asked for."""
-        unknown = self._cache.lacks(set(keys).difference(self._changes))
-        if self._frozen is not None:
-            unknown = unknown.difference(self._frozen.changes)
-        missing = list(unknown)
+        missing = list(self.cache.lacks(set(keys)).difference(*self._levels()))
+        self._missed += len(missing)
         self._absent.clear()
         for key, value in zip(missing, self.store.get_many(missing), strict=True):
             if self._load(key, value) is None:
                 self._absent.add(key)
 
-    def change(self, key: bytes, entry: Written, fact: Fact) -> None:
-        """Change the state under a key, and publish what it has become: `put` and `publish`."""
-        if self._undo is None:
-            self._changes[key] = entry
-            self.facts[key] = fact
-        else:
-            self.put(key, entry)
-            self.publish(key, fact)
-
     def put(self, key: bytes, entry: Written | None) -> None:
         """Change the state under a key to what the codec wrote; None forgets it."""
-        if self._undo is not None:
-            self._undo.append((self._changes, key, self._changes.get(key, _MISSING)))
-        self._changes[key] = entry
+        if self.undo is not None:
+            self.undo.append((self.changes, key, self.changes.get(key, _MISSING)))
+        if entry is None:
+            self.changes[key] = None
+            self.cache.forget(key)
+        else:
+            self.changes[key] = entry.encoded
+            self.cache.young[key] = entry.held
 
     def publish(self, key: bytes, fact: Fact) -> None:
         """Publish a fact with the transaction, instead of what was to be published for the key."""
-        if self._undo is not None:
-            self._undo.append((self.facts, key, self.facts.get(key, _MISSING)))
+        if self.undo is not None:
+            self.undo.append((self.facts, key, self.facts.get(key, _MISSING)))
         self.facts[key] = fact
 
     def withdraw(self, key: bytes) -> None:
         """Publish nothing for a key: what it is of has become part of something else."""
         if key in self.facts:
-            if self._undo is not None:
-                self._undo.append((self.facts, key, self.facts[key]))
+            if self.undo is not None:
+                self.undo.append((self.facts, key, self.facts[key]))
             del self.facts[key]
 
     # Several changes that are one
 
     def begin_unit(self) -> None:
         """What follows is undone by `undo_unit`, until `end_unit`."""
-        self._undo = []
+        self.undo = []
 
     def end_unit(self) -> None:
         """What was done since `begin_unit` stays."""
-        self._undo = None
+        self.undo = None
 
     def undo_unit(self) -> None:
         """Undo every change since `begin_unit`."""
-        undo, self._undo = self._undo or [], None
+        undo, self.undo = self.undo or [], None
         for changed, key, before in reversed(undo):
             if before is _MISSING:
                 changed.pop(key, None)
             else:
                 changed[key] = before
+            if changed is self.changes:
+                self.cache.forget(key)
 
     # Times at which states are to be looked at
 
@@ -320,15 +296,15 @@ class Shard:
         """
         stop = WINDOW + ordered(upto + 1)
         found = {key for key, _ in self._scan(WINDOW, stop, limit)}
-        found.update(key for key in self._changes if WINDOW <= key < stop)
-        if self._frozen is not None:
-            found.update(key for key in self._frozen.changes if WINDOW <= key < stop)
+        for changes in self._levels():
+            found.update(key for key in changes if WINDOW <= key < stop)
         return [key for key in sorted(found) if self.get(key) is not None][:limit]
 
     def _scan(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """Entries of the store, and so many more as may be gone already above it."""
+        assert not self._committed
         frozen = len(self._frozen.entries) if self._frozen is not None else 0
-        above = len(self._changes) + len(self._dues) + frozen
+        above = len(self.changes) + len(self._dues) + frozen
         return self.store.scan(start, stop, limit + above)
 
     # Transactions
@@ -341,9 +317,7 @@ class Shard:
             input_id: The input topic's id.
         """
         assert self._frozen is None
-        entries = {
-            key: None if entry is None else entry.encoded for key, entry in self._changes.items()
-        }
+        entries, dues = self.changes, self._dues
         if offset is None and self._meta is not None:
             offset = self._meta.offset
         if offset is not None:
@@ -354,8 +328,9 @@ class Shard:
                 key, description = self._type_entry
                 entries[key] = description
         facts = list(self.facts.values())
-        self._frozen = _Frozen(self._changes, {**entries, **self._dues}, self._meta)
-        self._changes, self._dues, self.facts = {}, {}, {}
+        self._frozen = _Frozen({**entries, **dues} if dues else entries, self._meta)
+        self.changes, self._dues, self.facts = {}, {}, {}
+        self.cache.make_room()
         return Flush(facts, entries)
 
     def commit(self, position: object) -> None:
@@ -367,25 +342,45 @@ class Shard:
         Raises:
             PlatformError: The store cannot be written.
         """
+        self.committed()
+        self.write(position)
+        self.written()
+
+    def committed(self) -> None:
+        """What was frozen is committed, and to be written; what was committed before is written."""
         frozen, self._frozen = self._frozen, None
-        if frozen is None:
-            return
-        self.store.apply(frozen.entries, position)
-        held = {key: kept.held for key, kept in frozen.changes.items() if kept is not None}
-        self._cache.update(held, gone=frozen.changes.keys() - held.keys())
-        self._absent.clear()
-        self._base = frozen.meta
-        self._typed = self._typed or self._type_entry[0] in frozen.entries
-        self.unseen = True
+        if frozen is not None:
+            self._committed = frozen.entries
+            self._base = frozen.meta
+            self._typed = self._typed or self._type_entry[0] in frozen.entries
+
+    def write(self, position: object) -> None:
+        """Write what is committed; any thread may, while the shard's goes on. As `commit`."""
+        if self._committed:
+            self.store.apply(self._committed, position)
+
+    def written(self) -> None:
+        """What is committed is the store's now."""
+        if self._committed:
+            self._committed = {}
+            self._absent.clear()
+            self.unseen = True
 
     def rollback(self) -> None:
         """Forget whatever is not frozen."""
-        self._changes, self._dues, self.facts, self._undo = {}, {}, {}, None
+        self._forget(self.changes)
+        self.changes, self._dues, self.facts, self.undo = {}, {}, {}, None
         self._meta = self._frozen.meta if self._frozen is not None else self._base
         self.watermark.restore(self._meta.progress if self._meta is not None else Progress())
         self.unseen = True
 
     def thaw(self) -> None:
         """What was frozen is not committed, and forgotten with all that came after it."""
+        if self._frozen is not None:
+            self._forget(self._frozen.entries)
         self._frozen = None
         self.rollback()
+
+    def _forget(self, keys: Iterable[bytes]) -> None:
+        for key in keys:
+            self.cache.forget(key)

@@ -9,8 +9,9 @@ Whoever gives a run of records to a `Pipeline` gives it one partition's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -28,11 +29,14 @@ from mesh_stream.pipeline.events import (
     source_of,
 )
 from mesh_stream.pipeline.fold import Fold
+from mesh_stream.pipeline.keyed import Keep
 from mesh_stream.pipeline.record import Fact, Message, Outcome
 from mesh_stream.pipeline.shard import STATE, Shard
-from mesh_stream.pipeline.stages import count_filtered
-from mesh_stream.pipeline.windows import NEVER, NOWHEN
+from mesh_stream.pipeline.stages import count_filtered, count_tolerated
+from mesh_stream.pipeline.windows import NEVER
 from mesh_stream.product.product import Hopping, Rule, State
+
+Take = Callable[[Any, Message, Outcome], None]
 
 
 class Direct:
@@ -46,54 +50,64 @@ class Direct:
     def __init__(self, fold: Fold, timing: Timing) -> None:
         self._fold = fold
         self._timing = timing
-        self._add_event = fold.add
         self._event = event_reader(fold.state)
         self._passing = passing_class(fold.state)
         self._key = key_reader(fold.state)
         # Facts have a time of their own where the product says so; then nothing asks for another.
         self._is_timed = timing.matters or not fold.dates_its_facts
         self._shard: Shard
+        self._keep: Keep
         self._source = ""
         self._highest = NEVER
         self._prefetches = not isinstance(fold.state.window, Hopping)
+        self.take: Take = self._take
 
     def begin(self, run: Sequence[Message]) -> None:
         """A run of one partition's records is about to come."""
         topic, partition = run[0].topic(), run[0].partition()
         assert topic is not None
         assert partition is not None
-        self._shard = self._fold.shards[partition]
+        self._shard = shard = self._fold.shards[partition]
         self._source = source_of(topic, partition)
-        self._highest = self._shard.watermark.highest.get(self._source, NEVER)
-        self._shard.arrived = max(self._shard.arrived, arrival(run[-1]))
-        if self._prefetches:
-            self._shard.prefetch(state_keys(run))
+        self._highest = shard.watermark.highest.get(self._source, NEVER)
+        shard.arrived = max(shard.arrived, arrival(run[-1]))
+        shard.begin(len(run), partial(state_keys, run) if self._prefetches else None)
+        if self._fold.is_keyed:
+            self._keep = self._fold.keeping(shard)
+            if not self._is_timed:
+                self.take = self._taking(self._keep)
 
     @property
     def newest(self) -> int:
         """The highest event time of the run's source, where time matters."""
         return self._highest
 
-    def take(self, event: Any, message: Message, outcome: Outcome) -> None:
-        """Add one event."""
-        at: int | None = NOWHEN
-        if self._is_timed:
-            at = self._timing.admit(message, outcome)
-            arrived = self._timing.arrived
-        else:
-            # The commonest of folds by far: not by way of `arrival`, which is a call more.
+    def _taking(self, keep: Keep) -> Take:
+        """Make `take` for one run of the commonest of folds: as `_take`, in a third of the time."""
+        event_of, passing, key_of = self._event, self._passing, self._key
+
+        def take(event: Any, message: Message, outcome: Outcome) -> None:
+            if event.__class__ is not passing:
+                event = event_of(event)
+            key = key_of(event)
+            if key != message.key():
+                self._misplaced()
             kind, arrived = message.timestamp()
-            if not kind:
-                arrived = -1
+            tolerated = keep(event, key, message, arrived if kind else -1)
+            outcome.sources += 1
+            if tolerated:
+                count_tolerated(outcome, tolerated)
+
+        return take
+
+    def _take(self, event: Any, message: Message, outcome: Outcome) -> None:
+        """Add one event."""
+        at = self._timing.admit(message, outcome)
         if at is None:
             return
         tolerated: list[Rule] = []
-        in_time = self._add(event, at, message, arrived, tolerated)
-        if in_time and not tolerated and not self._timing.matters:
-            # As `_added`, where there is no more to it.
-            outcome.sources += 1
-        else:
-            self._added(in_time, at, tolerated, outcome)
+        in_time = self._add(event, at, message, tolerated)
+        self._added(in_time, at, tolerated, outcome)
 
     def take_several(self, events: list[Any], message: Message, outcome: Outcome) -> None:
         """Add the events of one record: all of them, or none."""
@@ -103,27 +117,30 @@ class Direct:
         tolerated: list[Rule] = []
         self._shard.begin_unit()
         try:
-            arrived = self._timing.arrived
-            in_time = [self._add(event, at, message, arrived, tolerated) for event in events]
+            in_time = [self._add(event, at, message, tolerated) for event in events]
         except BaseException:
             self._shard.undo_unit()
             raise
         self._shard.end_unit()
         self._added(any(in_time), at, tolerated, outcome)
 
-    def _add(
-        self, record: Any, at: int, message: Message, arrived: int, tolerated: list[Rule]
-    ) -> bool:
-        event = record if record.__class__ is self._passing else self._event(record)
+    def _add(self, record: Any, at: int, message: Message, tolerated: list[Rule]) -> bool:
+        event = self._event(record)
         key = self._key(event)
         if key != message.key():
-            raise ContractError(
-                f"the record's key is not its {self._fold.state.key}, which the input declares as "
-                f"its key; mend the source, or leave the input's `key` out",
-                rule="key",
-            )
-        arriving = Arrival(event, at, self._highest, key, message, arrived)
-        return self._add_event(self._shard, arriving, tolerated)
+            self._misplaced()
+        arriving = Arrival(event, at, self._highest, key, message, self._timing.arrived)
+        if not self._fold.is_keyed:
+            return self._fold.add(self._shard, arriving, tolerated)
+        tolerated += self._keep(event, key, arriving, arriving.arrived)
+        return True
+
+    def _misplaced(self) -> NoReturn:
+        raise ContractError(
+            f"the record's key is not its {self._fold.state.key}, which the input declares as "
+            f"its key; mend the source, or leave the input's `key` out",
+            rule="key",
+        )
 
     def _added(self, in_time: bool, at: int, tolerated: list[Rule], outcome: Outcome) -> None:
         self._fold.count(in_time, tolerated, outcome)
@@ -143,6 +160,7 @@ class Repartitioned:
         self._fold = fold
         self._timed = fold.state.is_timed
         self._shard: Shard
+        self._keep: Keep
         self._prefetches = not isinstance(fold.state.window, Hopping)
 
     @property
@@ -155,8 +173,9 @@ class Repartitioned:
         partition = run[0].partition()
         assert partition is not None
         self._shard = self._fold.shards[partition]
-        if self._prefetches:
-            self._shard.prefetch(state_keys(run))
+        self._shard.begin(len(run), partial(state_keys, run) if self._prefetches else None)
+        if self._fold.is_keyed:
+            self._keep = self._fold.keeping(self._shard)
 
     def take(self, arrived: Any, message: Message, outcome: Outcome) -> None:
         """Add one event, or note how far the sources have come."""
@@ -178,6 +197,9 @@ class Repartitioned:
         if came > shard.arrived:
             shard.arrived = came
         arriving = Arrival(arrived.event, arrived.at, arrived.highest, key, message, came)
+        if fold.is_keyed:
+            fold.count(True, self._keep(arrived.event, key, arriving, came), outcome)
+            return
         tolerated: list[Rule] = []
         fold.count(fold.add(shard, arriving, tolerated), tolerated, outcome)
         if self._timed:

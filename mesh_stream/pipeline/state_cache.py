@@ -5,44 +5,43 @@ That bounds how many there are without noting, for every look-up, when it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 
 class Cache:
-    """At most `limit` entries by their keys."""
+    """At most `limit` entries by their keys, and what came since room was made for them.
+
+    Args:
+        limit: Most entries when room has just been made.
+
+    Attributes:
+        young: The newest of them. Whoever is fast holds it, until room is made.
+    """
 
     def __init__(self, limit: int) -> None:
         self._half = max(1, limit // 2)
-        self._young: dict[bytes, Any] = {}
+        self.young: dict[bytes, Any] = {}
         self._old: dict[bytes, Any] = {}
 
-    def get(self, key: bytes) -> Any:
+    def make_room(self) -> None:
+        """Forget the older ones where there are too many; `young` is another afterwards."""
+        if len(self.young) >= self._half:
+            self._old, self.young = self.young, {}
+
+    def find(self, key: bytes) -> Any:
         """The entry under a key, or None where it is not here."""
-        found = self._young.get(key)
+        found = self.young.get(key)
         if found is None:
             found = self._old.get(key)
             if found is not None:
-                self.put(key, found)
+                self.young[key] = found
         return found
 
     def lacks(self, keys: set[bytes]) -> set[bytes]:
         """Those of the keys whose entries are not here."""
-        return keys.difference(self._young).difference(self._old)
+        return keys.difference(self.young).difference(self._old)
 
-    def put(self, key: bytes, entry: Any) -> None:
-        """Keep an entry, and forget older ones where that makes too many."""
-        if len(self._young) >= self._half:
-            self._old, self._young = self._young, {}
-        self._young[key] = entry
-
-    def update(self, entries: Mapping[bytes, Any], *, gone: Iterable[bytes]) -> None:
-        """Keep entries, and forget those that are gone."""
-        for key in gone:
-            self._young.pop(key, None)
-            self._old.pop(key, None)
-        if len(self._young) + len(entries) <= self._half:
-            self._young.update(entries)
-        else:
-            for key, entry in entries.items():
-                self.put(key, entry)
+    def forget(self, key: bytes) -> None:
+        """Have no entry under a key."""
+        self.young.pop(key, None)
+        self._old.pop(key, None)

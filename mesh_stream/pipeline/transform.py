@@ -21,15 +21,13 @@ from mesh_stream.product.product import Transformation
 Transform = Callable[[Any, Message], Any]
 
 
-def compile_transform(transformation: Transformation | None, *, fanout: int) -> Transform:
-    """Make the stage from the declared function; without one, records pass as they are.
+def compile_transform(transformation: Transformation, *, fanout: int) -> Transform:
+    """Make the stage from the declared function.
 
     Args:
-        transformation: The product's function, or None for an identity.
+        transformation: The product's function.
         fanout: Most records one input record may become.
     """
-    if transformation is None:
-        return lambda record, _message: record
     function = transformation.function
     origin = transformation.origin
     wants_context = transformation.wants_context

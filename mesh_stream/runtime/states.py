@@ -4,7 +4,7 @@ A partition of the fold's topic is processed while its shard is here, and waits 
 each transaction:
 
     freeze   its changes go into it: facts, changelog records, the progress of sources
-    commit   it is committed: the stores take the changes
+    commit   it is committed: the stores take the changes, in a thread beside where that may be
     thaw     it is not, or perhaps not: the changes are forgotten; `resume` finds out
 
 Invariant: a store never holds what is not committed. Where it is behind, by a crash or an unknown
@@ -38,6 +38,7 @@ from mesh_stream.runtime.restore import Restorer, Restoring
 from mesh_stream.runtime.sources import Sources
 from mesh_stream.runtime.store import Position, Store
 from mesh_stream.runtime.transaction import Transaction
+from mesh_stream.runtime.writing import Writing
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ class States:
         self._positions: dict[int, int] = {}
         self._heights: dict[int, int] = {}
         self._asked_at = time.monotonic()
+        self._writing = Writing(product.name)
         if paths.fold is not None:
             state = paths.fold.state
             self._codec = codec_of(state)
@@ -140,6 +142,7 @@ class States:
             shard = self._fold.shards[number]
             commits = commits_of_note(partitions.notes[topic, number])
             if (shard.offset, shard.commits) != (offset, commits):
+                self._writing.let_finish()
                 del self._fold.shards[number]
                 self._restore(partitions, number, offset)
 
@@ -236,6 +239,7 @@ class States:
 
     def drop(self, partitions: Iterable[Partition]) -> None:
         """Give partitions up."""
+        self._writing.let_finish()
         for topic, number in partitions:
             self._sources.give_up((topic, number))
             if topic != self.paths.fold_topic:
@@ -350,8 +354,11 @@ class States:
         self._positions.update(self._heights)
         self._heights.clear()
         now = time.time()
-        for number, shard in self._fold.shards.items():
-            shard.commit(Position(self._positions[number], now))
+        shards = self._fold.shards.items()
+        self._writing.begin({shard: Position(self._positions[n], now) for n, shard in shards})
+        if not self._fold.is_keyed:
+            # Whatever time does looks into the stores.
+            self._writing.finish()
         if time.monotonic() - self._asked_at > _HEIGHT_SECONDS:
             self._asked_at = time.monotonic()
             for number in self._fold.shards:

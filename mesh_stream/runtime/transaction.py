@@ -15,12 +15,10 @@ Nothing here guesses an unknown outcome: the committed offsets tell.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
-from queue import SimpleQueue
 from typing import Any, NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
@@ -28,6 +26,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from mesh_stream.errors import MeshError
 from mesh_stream.kafka.client import kafka_error
 from mesh_stream.pipeline.record import Fact, Headers, Message
+from mesh_stream.runtime.aside import Aside
 
 # Below the transaction timeout, and short enough for a worker to stop within ten seconds.
 COMMIT_SECONDS = 6.0
@@ -97,33 +96,6 @@ _Failure = tuple[str, KafkaException]
 """What could not be done, and why."""
 
 
-class _Committer:
-    """Calls functions in a thread of its own, which does not outlive the process.
-
-    That is what it has over an executor: a call that never returns keeps no process from ending.
-    """
-
-    def __init__(self) -> None:
-        self._calls: SimpleQueue[tuple[Future[_Failure | None], Callable[[], _Failure | None]]]
-        self._calls = SimpleQueue()
-        threading.Thread(target=self._run, name="commit", daemon=True).start()
-
-    def submit(self, call: Callable[[], _Failure | None]) -> Future[_Failure | None]:
-        """Have something called, after what was submitted before."""
-        answer: Future[_Failure | None] = Future()
-        self._calls.put((answer, call))
-        return answer
-
-    def _run(self) -> None:
-        while True:
-            answer, call = self._calls.get()
-            try:
-                answer.set_result(call())
-            except Exception as error:  # noqa: BLE001 - whoever waits for the answer gets it
-                answer.set_exception(error)
-            del answer, call
-
-
 class Transaction:
     """The producer's side of a worker.
 
@@ -137,7 +109,7 @@ class Transaction:
         self._stopping = stopping
         self._producer: Producer | None = None
         self._failed_delivery: tuple[str, KafkaError] | None = None
-        self._committer: _Committer | None = None
+        self._committer: Aside | None = None
         self._commit: Future[_Failure | None] | None = None
         self.is_open = False
         self.timeout = float(settings["transaction.timeout.ms"]) / 1000
@@ -269,7 +241,7 @@ class Transaction:
         """
         assert self._producer is not None
         if self._committer is None:
-            self._committer = _Committer()
+            self._committer = Aside("commit")
         commit = partial(_commit, self._producer, offsets, group_metadata)
         self._commit = self._committer.submit(commit)
 

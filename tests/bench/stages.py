@@ -179,6 +179,7 @@ def _stages_of_the_path(product: Product, batches: list[list[Message]]) -> list[
         port, contract=contract, input_bytes=limits.input_bytes, writers=_NoWriters()
     )
     orders = [(decode(message), message) for message in messages]
+    assert port.transformation is not None
     transform = compile_transform(port.transformation, fanout=limits.fanout)
     results = [(transform(order, message), message) for order, message in orders]
     completed = [pair for pair in results if not isinstance(pair[0], Filtered)]

@@ -255,12 +255,6 @@ def test_the_contexts_headers_are_a_copy() -> None:
     assert headers == [("h", b"1")]
 
 
-def test_without_a_function_a_record_passes() -> None:
-    record = object()
-
-    assert compile_transform(None, fanout=1)(record, message()) is record
-
-
 def test_the_products_limit_is_the_one_that_counts() -> None:
     def many(_record: Any) -> list[Struct]:
         return [Struct()] * 5

@@ -13,7 +13,8 @@ from mesh_stream.errors import StateLostError
 from mesh_stream.pipeline.notes import source_note
 from mesh_stream.pipeline.paths import paths_of
 from mesh_stream.pipeline.record import Fact
-from mesh_stream.pipeline.shard import STATE, Written
+from mesh_stream.pipeline.shard import STATE
+from mesh_stream.pipeline.state_codec import Written
 from mesh_stream.product.product import Product
 from mesh_stream.runtime import states as room
 from mesh_stream.runtime.partitions import Partition, Partitions
@@ -131,6 +132,7 @@ class Made:
         self.states.commit(cast("Consumer", self.height))
 
     def position(self) -> int:
+        self.states._writing.finish()
         position = self.states._stores[0].position
         assert position is not None
         return position.changelog
