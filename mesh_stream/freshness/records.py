@@ -6,7 +6,6 @@ here is called for each of them. What makes a fact late, and whose that is, says
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from operator import sub
 
@@ -47,25 +46,25 @@ class Records:
         at, times, arrivals = transaction.at, transaction.event_times, transaction.arrivals
         if not times:
             return
-        # As they come they are nearly in order, so that sorting them costs next to nothing.
-        happened, came = sorted(times), sorted(arrivals)
-        if happened[0] < 0 or came[0] < 0:
+        happened, came = times, arrivals
+        if min(times) < 0 or min(arrivals) < 0:
             # Something does not say when it happened or arrived: it is not measured in that.
-            del came[: bisect_left(came, 0)]
-            del happened[: bisect_left(happened, 0)]
+            came = [arrived for arrived in arrivals if arrived >= 0]
             pairs = [pair for pair in zip(times, arrivals, strict=True) if pair[0] >= 0]
             times, arrivals = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-            early = sorted(when - arrived for when, arrived in pairs if arrived >= 0)
+            happened = times
+            early = [when - arrived for when, arrived in pairs if arrived >= 0]
         else:
-            early = sorted(map(sub, times, arrivals))
-        self.freshness.add(happened, at)
-        self.residence.add(came, at)
-        # So long before the arrival, which is the now of this one.
-        self.upstream_age.add(early, 0)
-        late = bisect_left(happened, at - self._limit)
+            early = list(map(sub, times, arrivals))
+        late = _before(happened, at - self._limit)
         self.good += len(happened) - late
         if late:
             self._blame(times, arrivals, early, at, late)
+        # Copies: what is sorted must not lose which arrival belongs to which event.
+        self.freshness.add(happened[:], at)
+        self.residence.add(came[:], at)
+        # So long before the arrival, which is the now of this one.
+        self.upstream_age.add(early, 0)
 
     def _blame(
         self, times: list[int], arrivals: list[int], early: list[int], at: int, late: int
@@ -73,8 +72,8 @@ class Records:
         """Say whose the late facts are; ours where one does not say when it arrived."""
         limit = self._limit
         if max(arrivals) <= at:
-            # Late at its arrival is late now, and this is in order.
-            upstream = bisect_left(early, -limit)
+            # Late at its arrival is late now.
+            upstream = _before(early, -limit)
         else:
             upstream = sum(
                 at - when > limit and arrived - when > limit
@@ -82,3 +81,12 @@ class Records:
             )
         self.bad[Blame.UPSTREAM] += upstream
         self.bad[Blame.OWN] += late - upstream
+
+
+def _before(moments: list[int], limit: float) -> int:
+    """How many lie before a limit; most often all of them, or none."""
+    if not moments or min(moments) >= limit:
+        return 0
+    if max(moments) < limit:
+        return len(moments)
+    return sum(moment < limit for moment in moments)

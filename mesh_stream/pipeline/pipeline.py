@@ -35,6 +35,7 @@ from mesh_stream.pipeline.stages import (
     enforce,
 )
 from mesh_stream.pipeline.transform import compile_transform
+from mesh_stream.product.folding import is_as_it_comes
 from mesh_stream.product.product import Input, Product, Rule
 
 _EMPTY = Filtered("no_records")
@@ -105,7 +106,7 @@ class Pipeline:
             writers=writers,
         )
         self._transform = None
-        if port.transformation is not None:
+        if port.transformation is not None and not is_as_it_comes(port.transformation):
             self._transform = compile_transform(port.transformation, fanout=product.limits.fanout)
         self._stages = StagesByType(product, schema_id)
         self._sink = sink

@@ -19,6 +19,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -337,7 +338,7 @@ class States:
             outcome.facts += flush.facts
         if not self._fold.state.is_timed:
             # Otherwise a fact may be about a window, and the events have said when they happened.
-            outcome.arrived = max((fact.arrived for fact in outcome.facts), default=-1)
+            outcome.arrived = max(map(attrgetter("arrived"), outcome.facts), default=-1)
         transaction.publish(self._product.output.topic, outcome.facts)
         self._sources.tell(transaction, topic, self._ground.partitions[topic], partitions)
         return outcome

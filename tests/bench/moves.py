@@ -11,10 +11,10 @@ KEYS = 100_000
 
 
 def moves(count: int, seed: int = 1) -> Iterator[tuple[bytes, bytes]]:
-    """So many movements over `KEYS` goods, each as (key, value)."""
+    """So many movements over `KEYS` goods, each as (key, value); first one of each of them."""
     chance = random.Random(seed).random
     for number in range(count):
-        sku = f"sku-{int(chance() * KEYS):06d}"
+        sku = f"sku-{number if number < KEYS else int(chance() * KEYS):06d}"
         second, milli = divmod(number, 1000)
         moment = f"2026-03-01T{second // 3600 % 24:02d}:{second // 60 % 60:02d}:{second % 60:02d}"
         value = f'{{"sku":"{sku}","qty":{int(chance() * 20) - 6},"at":"{moment}.{milli:03d}Z"}}'
