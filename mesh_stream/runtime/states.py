@@ -151,8 +151,9 @@ class States:
         """Have partitions read whose states are here now.
 
         Raises:
-            MeshError: They could not be restored, or not be read.
+            MeshError: They could not be restored, or not be read; or a store could not be written.
         """
+        self._writing.look()
         done = [number for number, task in self._restoring.items() if task.finished.is_set()]
         for number in done:
             task = self._restoring.pop(number)

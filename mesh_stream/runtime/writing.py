@@ -61,6 +61,11 @@ class Writing:
             for shard in self._shards:
                 shard.written()
 
+    def look(self) -> None:
+        """Take note of what is written by now, without waiting; raises as `finish`."""
+        if self._done is not None and self._done.done():
+            self.finish()
+
     def let_finish(self) -> None:
         """Wait as `finish`; a store that cannot be written stays behind, which harms nothing."""
         try:

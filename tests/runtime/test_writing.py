@@ -13,6 +13,7 @@ from mesh_stream.pipeline.state_codec import Codec
 from mesh_stream.runtime.store import Position
 from mesh_stream.runtime.writing import Writing
 from mesh_stream.testing import MemoryStore
+from tests.deadline import eventually
 
 DEADLINE = 10.0
 KEY = STATE + b"k"
@@ -105,6 +106,26 @@ def test_a_store_that_cannot_be_written_is_told_of_before_more_is() -> None:
 
     with pytest.raises(StoreError, match="the disk is full"):
         writing.begin({one: POSITION})
+
+
+def test_a_look_tells_of_it_too_but_waits_for_nothing() -> None:
+    store = Slow()
+    store.fault = StoreError("the disk is full")
+    one, writing = shard(store), Writing("p")
+    change(one, 1)
+    writing.begin({one: POSITION})
+    writing.look()
+
+    store.let.set()
+
+    def told() -> bool:
+        try:
+            writing.look()
+        except StoreError:
+            return True
+        return False
+
+    eventually(told, within=DEADLINE, what="it could not be written")
 
 
 def test_who_gives_a_store_up_only_waits_and_logs(caplog: pytest.LogCaptureFixture) -> None:
