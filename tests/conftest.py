@@ -11,6 +11,7 @@ import pytest
 
 from mesh_stream.kafka import topics
 from mesh_stream.kafka.client import admin
+from mesh_stream.local import java
 from mesh_stream.local.stack import Stack, ephemeral
 from mesh_stream.runtime.status import STATUS_TOPIC
 from tests.kafka.declaring import settings_of
@@ -27,6 +28,11 @@ def pytest_configure() -> None:
         pytest.exit(f"stopped by {signal.Signals(number).name}", returncode=128 + number)
 
     signal.signal(signal.SIGTERM, end)
+
+
+# No broker here lives for more than minutes or has much to do: C2 would compile for longer than its
+# code then runs, and take a third of what the broker takes altogether.
+java.OPTIONS = (*java.OPTIONS, "-XX:TieredStopAtLevel=1")
 
 
 # Minutes of waiting each. Begun last, any of them would be what the whole suite waits for.

@@ -7,7 +7,7 @@ from pathlib import Path
 from mesh_stream.local.extra import require
 from mesh_stream.local.process import mark
 
-OPTIONS = (
+OPTIONS: tuple[str, ...] = (
     "-XX:+ExitOnOutOfMemoryError",  # a broker without memory must die, not limp
     "-XX:-UsePerfData",  # no shared memory files in /tmp
     # On few and busy processors the default collector's threads wait for each other: its pauses

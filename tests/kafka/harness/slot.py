@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
-import subprocess
-import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +15,8 @@ from urllib.request import urlopen
 from prometheus_client.parser import text_string_to_metric_families
 
 from mesh_stream.runtime.supervisor import free_address
-
-ROOT = Path(__file__).parents[3]
+from tests.deadline import POLL_SECONDS
+from tests.kafka.harness.nursery import Process
 
 
 class SlotProcess:
@@ -46,10 +44,8 @@ class SlotProcess:
         self.log = log
         self.started = 0.0
         self.environment = {**os.environ, **environment}
-        self._module = ["mesh_stream.cli", "worker"]
-        if pace:
-            self._module = ["tests.kafka.harness.paced_worker", json.dumps(pace)]
-        self._process: subprocess.Popen[bytes] | None = None
+        self._pace = pace
+        self._process: Process | None = None
         self._log_from = 0
         self._metrics = ""
 
@@ -59,16 +55,9 @@ class SlotProcess:
         self._log_from = self.log.stat().st_size if self.log.exists() else 0
         arguments = [self.product, "--slot", str(self.number), "--metrics", self._metrics]
         self.started = time.monotonic()
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", *self._module, *arguments],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self.environment,
-                start_new_session=True,
-            )
+        self._process = Process(
+            arguments, environment=self.environment, log=self.log, pace=self._pace
+        )
 
     @property
     def pid(self) -> int:
@@ -84,19 +73,22 @@ class SlotProcess:
         self.wait(10)
 
     def signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
+        """Send it a signal, unless it has ended."""
+        if self.alive():
+            os.kill(self.pid, number)
 
     def wait(self, within: float) -> int:
         """Its exit code, once it has ended."""
         assert self._process is not None
-        try:
-            return self._process.wait(within)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(
-                f"{self.product} slot {self.number} did not end within {within:g} s; "
-                f"its log ends:\n{self.said()[-3000:]}"
-            ) from None
+        deadline = time.monotonic() + within
+        while (code := self._process.poll()) is None:
+            if time.monotonic() > deadline:
+                raise AssertionError(
+                    f"{self.product} slot {self.number} did not end within {within:g} s; "
+                    f"its log ends:\n{self.said()[-3000:]}"
+                )
+            threading.Event().wait(POLL_SECONDS)
+        return code
 
     def end(self) -> None:
         """Make sure that it is gone, whatever state it is in."""
