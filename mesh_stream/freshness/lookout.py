@@ -39,6 +39,8 @@ LOOK_SECONDS = 5.0
 """The most that one look takes, give or take one answer."""
 ASK_SECONDS = 2.0
 """For one question to the broker; also the most for one group."""
+LONGEST_LOOK_SECONDS = LOOK_SECONDS + ASK_SECONDS
+"""What one look takes at the very most."""
 LAYOUT_SECONDS = 5.0
 """How often topics are looked up: new ones, new partitions, and those made anew."""
 

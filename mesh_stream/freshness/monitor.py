@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from mesh_stream.freshness.lookout import Lookout
+from mesh_stream.freshness.lookout import LONGEST_LOOK_SECONDS, Lookout
 from mesh_stream.freshness.reading import Reading
 from mesh_stream.freshness.sli import Blame, State, Verdict, judge
 from mesh_stream.pipeline.avro_input import WriterSchemas
@@ -34,7 +34,6 @@ MINUTE_SECONDS = 60.0
 LOOKS_A_MINUTE = 5
 """At least; and one a second."""
 _SHORTEST_PAUSE_SECONDS = 0.1
-_BELIEVED_SECONDS = 3.0
 _STOP_SECONDS = 8.0
 
 
@@ -81,8 +80,8 @@ class Monitor:
         minute: float = MINUTE_SECONDS,
     ) -> None:
         self.minute = minute
-        # Longer than a look may take, where minutes are short.
-        self.believed_for = max(minute, _BELIEVED_SECONDS)
+        # What a look finds is as old as the look took: also the longest must be of use.
+        self.believed_for = max(minute, LONGEST_LOOK_SECONDS)
         self.lookout = Lookout(products, settings, schemas)
         self.minutes = {name: Minutes() for name in self.lookout.watched}
         self.on_look: list[Callable[[Mapping[str, Reading]], object]] = []

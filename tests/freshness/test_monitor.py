@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mesh_stream.freshness.lookout import LONGEST_LOOK_SECONDS
 from mesh_stream.freshness.monitor import Monitor, next_end
 from mesh_stream.freshness.reading import Seen
 from mesh_stream.freshness.sli import Blame, Evidence, State, Waiting
@@ -25,19 +26,23 @@ NAME = "orders-completed"
 END = 1_800_000_000.0
 
 
-@pytest.fixture
-def monitor() -> Iterator[Monitor]:
+def monitor_of(minute: float) -> Monitor:
     settings = Settings.load(
         {"MESH_BOOTSTRAP_SERVERS": "127.0.0.1:1", "MESH_REGISTRY_URL": "http://127.0.0.1:1/x"}
     )
     product = load_product(ROOT / "products/orders/orders-completed")
-    monitor = Monitor([product], settings, MemorySchemas())
+    return Monitor([product], settings, MemorySchemas(), minute=minute)
+
+
+@pytest.fixture
+def monitor() -> Iterator[Monitor]:
+    monitor = monitor_of(60)
     yield monitor
     monitor.close()
 
 
 def see(monitor: Monitor, **moments: float | Waiting) -> None:
-    evidence = replace(Evidence(seen_at=END), **moments)  # type: ignore[arg-type]  # by their names
+    evidence = replace(Evidence(), **{"seen_at": END, **moments})  # type: ignore[arg-type]  # by their names
     monitor.lookout.seen = {NAME: Seen(evidence)}
 
 
@@ -72,6 +77,19 @@ def test_a_monitor_that_has_seen_nothing_says_unknown(monitor: Monitor) -> None:
     assert monitor.readings()[NAME].verdict.state is State.UNKNOWN
     monitor.count(END)
     assert monitor.minutes[NAME].bad[Blame.UNSEEN] == 1
+
+
+@pytest.mark.parametrize(("minute", "seconds"), [(1, LONGEST_LOOK_SECONDS), (60, 60)])
+def test_what_the_longest_look_found_is_believed_when_it_is_over_and_not_for_ever(
+    minute: float, seconds: float
+) -> None:
+    monitor = monitor_of(minute)
+    minutes = monitor.minutes[NAME]
+    for longer, unseen in ((0.0, 0), (0.1, 1)):
+        see(monitor, newest_fact=END, seen_at=END - seconds)
+        monitor.count(END + longer * minute)
+        assert (minutes.good, minutes.bad[Blame.UNSEEN]) == (1, unseen)
+    monitor.close()
 
 
 def test_without_a_broker_a_look_ends_and_says_why(monitor: Monitor) -> None:
