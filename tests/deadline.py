@@ -10,6 +10,10 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 POLL_SECONDS = 0.02
+RESTS = 3
+"""It rests this many times as long as asking took: a broker that is asked has work to do."""
+MOST_SECONDS = 0.5
+"""But never longer than this."""
 
 
 def eventually(condition: Callable[[], Found], *, within: float, what: str) -> Found:
@@ -19,8 +23,11 @@ def eventually(condition: Callable[[], Found], *, within: float, what: str) -> F
         AssertionError: It never was true; `what` says what was waited for.
     """
     deadline = time.monotonic() + within
-    while not (found := condition()):
-        if time.monotonic() > deadline:
+    while True:
+        asked = time.monotonic()
+        if found := condition():
+            return found
+        now = time.monotonic()
+        if now > deadline:
             raise AssertionError(f"not within {within:g} s: {what}; last seen: {found!r}")
-        threading.Event().wait(POLL_SECONDS)
-    return found
+        threading.Event().wait(min(max(POLL_SECONDS, RESTS * (now - asked)), MOST_SECONDS))

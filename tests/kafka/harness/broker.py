@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import TypeVar
 
 from confluent_kafka import (
@@ -60,9 +61,9 @@ def delete_topic(admin: AdminClient, name: str) -> None:
     )
 
 
-def partitions_of(admin: AdminClient, topic: str) -> int:
+def partitions_of(client: AdminClient | Consumer, topic: str) -> int:
     def ask() -> int:
-        found = admin.list_topics(topic, timeout=SECONDS).topics[topic]
+        found = client.list_topics(topic, timeout=SECONDS).topics[topic]
         if found.error is not None:
             raise KafkaException(found.error)
         return len(found.partitions)
@@ -92,9 +93,20 @@ def committed(servers: str, group: str, topic: str) -> Ends:
     Asked of a consumer that never joins: asked of the administrative client, a coordinator's error
     ends this process (librdkafka 2.16, SIGSEGV in `rd_kafka_cgrp_op`).
     """
-    admin = client(servers)
-    asked = [TopicPartition(topic, number) for number in range(partitions_of(admin, topic))]
-    consumer = Consumer(
+    consumer = _asking(servers, group)
+    asked = [TopicPartition(topic, number) for number in range(partitions_of(consumer, topic))]
+
+    def ask() -> Ends:
+        found = consumer.committed(asked, timeout=SECONDS)
+        return {(tp.topic, tp.partition): max(0, tp.offset) for tp in found}
+
+    return _patiently(ask)
+
+
+@lru_cache(maxsize=1)
+def _asking(servers: str, group: str) -> Consumer:
+    """Who asks for a group's offsets: kept as long as the same are asked for again and again."""
+    return Consumer(
         {
             "bootstrap.servers": servers,
             "group.id": group,
@@ -102,15 +114,6 @@ def committed(servers: str, group: str, topic: str) -> Ends:
             "log_level": 0,
         }
     )
-
-    def ask() -> Ends:
-        found = consumer.committed(asked, timeout=SECONDS)
-        return {(tp.topic, tp.partition): max(0, tp.offset) for tp in found}
-
-    try:
-        return _patiently(ask)
-    finally:
-        consumer.close()
 
 
 def members(admin: AdminClient, group: str) -> list[str]:

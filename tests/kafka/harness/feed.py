@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, Producer
 
 from tests.kafka.harness.goods import Good, Goods
 
-TICK_SECONDS = 0.01
+TICK_SECONDS = 0.02
 PARTITION_BY_KEY = -1
 NOW = 0
 
@@ -37,7 +37,7 @@ class Feed:
             {
                 "bootstrap.servers": servers,
                 "enable.idempotence": True,
-                "linger.ms": 2,
+                "linger.ms": 10,
                 "partitioner": "murmur2_random",
                 "message.timeout.ms": 120_000,
                 "log_level": 0,

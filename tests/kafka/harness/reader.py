@@ -54,7 +54,8 @@ class Reader:
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
                 "enable.partition.eof": True,
-                "fetch.wait.max.ms": 20,
+                # What comes is fetched at once all the same; only an end is told later.
+                "fetch.wait.max.ms": 100,
                 "reconnect.backoff.max.ms": 1_000,
                 "log_level": 0,
             }

@@ -29,8 +29,13 @@ from tests.kafka.harness.reader import Read, Reader
 from tests.kafka.harness.slot import SlotProcess
 from tests.kafka.harness.verifier import check, differences
 
-# Short, so that a test need not wait long for a dead worker to be missed.
-SESSION = {"session.timeout.ms": 1_000, "heartbeat.interval.ms": 250}
+# Short, so that a test need not wait long for a dead worker to be missed. And fetching ten times a
+# second where nothing comes: a hundred times is most of what the broker has to do in these tests.
+SESSION = {
+    "session.timeout.ms": 1_000,
+    "heartbeat.interval.ms": 250,
+    "fetch.wait.max.ms": 100,
+}
 
 
 @dataclass(slots=True)
