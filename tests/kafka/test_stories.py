@@ -32,7 +32,8 @@ from tests.freshness.slo import debian
 from tests.freshness.slo.asking import queries_of
 from tests.freshness.slo.debian import Prometheus
 from tests.kafka.declaring import unique
-from tests.kafka.harness.slot import ROOT, SlotProcess
+from tests.kafka.harness.nursery import ROOT
+from tests.kafka.harness.slot import SlotProcess
 
 pytestmark = pytest.mark.kafka
 
