@@ -21,8 +21,8 @@ from mesh_stream.local.stack import Stack
 from mesh_stream.pipeline.deadletter import ORIGIN, OURS
 from tests.console.browser import READY_MILLIS, chromium, visiting
 from tests.deadline import eventually
+from tests.kafka.harness.nursery import ROOT
 from tests.kafka.harness.scene import Scene, scene
-from tests.kafka.harness.slot import ROOT
 
 pytestmark = pytest.mark.kafka
 
