@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from confluent_kafka import Producer
 
 from mesh_stream.kafka import topics
 from mesh_stream.kafka.client import admin
-from mesh_stream.kafka.groups import committed
+from mesh_stream.kafka.groups import Offsets, committed
 from mesh_stream.kafka.reader import Reader
 from mesh_stream.kafka.registry import SchemaRegistry
 from mesh_stream.local.stack import Stack
@@ -65,8 +65,8 @@ def moved(record: dict) -> dict:
 """
 """Of a product that remembers nothing."""
 
-SESSION = "{session.timeout.ms: 1000, heartbeat.interval.ms: 250}\n"
-"""Short, so that a test need not wait long for a dead worker to be missed."""
+SESSION = "{session.timeout.ms: 1000, heartbeat.interval.ms: 250, fetch.wait.max.ms: 100}\n"
+"""As in a `harness.scene`."""
 
 
 @dataclass(frozen=True)
@@ -159,11 +159,12 @@ class Stocked:
         slot = self.slot()
         slot.start()
         try:
-            eventually(
-                lambda: (slot.is_reading() and self.lag() == 0) or not slot.alive(),
-                within=within,
-                what="all was read",
-            )
+            with self.lagging() as lag:
+                eventually(
+                    lambda: (slot.is_reading() and lag() == 0) or not slot.alive(),
+                    within=within,
+                    what="all was read",
+                )
             assert slot.alive(), slot.said()
             yield slot
             slot.signal(signal.SIGTERM)
@@ -198,11 +199,27 @@ class Stocked:
 
     def lag(self) -> int:
         """Records of its input, and on the way to its states, that are not yet taken."""
-        own = [self.product.repartition_topic] if not self.keyed else []
-        done = self.positions()
-        with Reader(self.settings, client_id=unique("lag")) as reader:
-            bounds = reader.bounds([self.raw, *own])
-        return sum(high - done.get(place, low) for place, (low, high) in bounds.items())
+        with self.lagging() as lag:
+            return lag()
+
+    @contextmanager
+    def lagging(self) -> Iterator[Callable[[], int]]:
+        """What counts the lag, to be asked again and again."""
+        product, settings = self.product, self.settings
+        read = [self.raw, *([] if self.keyed else [product.repartition_topic])]
+
+        def lag() -> int:
+            # First what was taken: what it was sent on as is on its topic by then, and counted.
+            done = offsets.committed(places)
+            bounds = reader.bounds(read)
+            return sum(high - done.get(place, low) for place, (low, high) in bounds.items())
+
+        with (
+            Reader(settings, client_id=unique("lag")) as reader,
+            Offsets(settings, product.group) as offsets,
+        ):
+            places = list(reader.bounds(read))
+            yield lag
 
     def facts(self) -> list[dict[str, Any]]:
         """Every fact that was published, in each key's order."""

@@ -25,9 +25,13 @@ from typing import Any
 
 ROOT = Path(__file__).parents[3]
 PRELOADED = (
+    "encodings.idna",
+    "httpcore",
+    "mesh_stream.cli.chosen",
     "mesh_stream.cli.run",
     "mesh_stream.freshness.metrics",
     "mesh_stream.pipeline.pydantic_input",
+    "mesh_stream.product.loader",
     "mesh_stream.runtime.rocksdb",
     "mesh_stream.runtime.slot",
 )

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mesh_stream.runtime.supervisor import free_address
 from tests.deadline import POLL_SECONDS
+from tests.kafka.harness.nursery import ROOT as ROOT
 from tests.kafka.harness.nursery import Process
 
 
