@@ -84,7 +84,7 @@ def played(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     ) as built:
         slot = built.slot(0)
         slot.start()
-        built.feed.start(20)
+        built.feed.start(4)
         eventually(slot.is_reading, within=40, what="the worker reads")
         yield built
 
@@ -131,13 +131,14 @@ def test_the_overview_shows_every_product_and_asks_nobody_else(
         assert visit.complaints == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
 @pytest.mark.parametrize("which", ["overview", "product"])
-def test_everybody_can_use_the_page_in_both_schemes(
-    served: Console, played: Scene, browser: Browser, which: str, scheme: str
+def test_everybody_can_use_the_page_in_both_schemes_and_none_moves_sideways(
+    served: Console, played: Scene, browser: Browser, which: str, scheme: str, width: int
 ) -> None:
     path = "/" if which == "overview" else f"/product/{played.product.name}"
-    with visiting(browser, served.url, path, scheme=scheme) as visit:
+    with visiting(browser, served.url, path, scheme=scheme, width=width) as visit:
+        assert visit.page.evaluate("document.documentElement.scrollWidth") == width
         ground = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
         red = int(ground.removeprefix("rgb(").partition(",")[0])
         assert (red < 128) == (scheme == "dark")
@@ -148,15 +149,6 @@ def test_everybody_can_use_the_page_in_both_schemes(
         expect(visit.page.locator("#theme")).to_have_text("Dark")
         ground = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert int(ground.removeprefix("rgb(").partition(",")[0]) < 128
-
-
-@pytest.mark.parametrize("which", ["overview", "product"])
-def test_a_narrow_screen_has_no_page_that_moves_sideways(
-    served: Console, played: Scene, browser: Browser, which: str
-) -> None:
-    path = "/" if which == "overview" else f"/product/{played.product.name}"
-    with visiting(browser, served.url, path, width=360) as visit:
-        assert visit.page.evaluate("document.documentElement.scrollWidth") == 360
 
 
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(
@@ -233,28 +225,32 @@ def test_a_killed_worker_s_product_is_stale_without_a_reload(
         expect(word).to_have_text("fresh", timeout=ENOUGH)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_page_that_lost_its_console_says_so_and_shows_nothing_as_known(
-    played: Scene, browser: Browser, how: signal.Signals
+    played: Scene, browser: Browser
 ) -> None:
     with console(played) as own, visiting(browser, own.url) as visit:
         page = visit.page
-        expect(page.locator("article .said .word")).to_have_text("fresh", timeout=ENOUGH)
-        own.process.send_signal(how)
-        expect(page.locator("#lost")).to_contain_text("does not answer", timeout=READY_MILLIS)
-        expect(page.locator("article .said")).to_be_hidden()
-        expect(page.get_by_text("fresh", exact=False).locator("visible=true")).to_have_count(0)
-        expect(page.locator("article .lost-word")).to_be_visible()
-        expect(page).to_have_title("unknown - mesh")
-        colour = "getComputedStyle(document.querySelector('article .state')).color"
-        assert page.evaluate(colour) == "rgb(90, 100, 112)"
-        if shots := os.environ.get("MESH_SHOTS"):
-            page.screenshot(path=Path(shots) / "overview-lost.png", full_page=True)
+        word = page.locator("article .said .word")
+        for how in (signal.SIGSTOP, signal.SIGKILL):
+            expect(word).to_have_text("fresh", timeout=ENOUGH)
+            expect(word).to_be_visible(timeout=ENOUGH)
+            own.process.send_signal(how)
+            expect(page.locator("#lost")).to_contain_text("does not answer", timeout=READY_MILLIS)
+            expect(page.locator("article .said")).to_be_hidden()
+            expect(page.get_by_text("fresh", exact=False).locator("visible=true")).to_have_count(0)
+            expect(page.locator("article .lost-word")).to_be_visible()
+            expect(page).to_have_title("unknown - mesh")
+            colour = "getComputedStyle(document.querySelector('article .state')).color"
+            assert page.evaluate(colour) == "rgb(90, 100, 112)"
+            if shots := os.environ.get("MESH_SHOTS"):
+                page.screenshot(path=Path(shots) / "overview-lost.png", full_page=True)
+            own.process.send_signal(signal.SIGCONT)
 
 
 def test_a_console_that_is_told_to_end_does_so_with_pages_open(
-    played: Scene, browser: Browser
+    served: Console, browser: Browser
 ) -> None:
-    with console(played) as own, visiting(browser, own.url):
-        own.process.terminate()
-        assert own.process.wait(10) == 0
+    """The last here, for it is the others' console."""
+    with visiting(browser, served.url):
+        served.process.terminate()
+        assert served.process.wait(10) == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from mesh_stream.kafka.extent import ends, layouts
 from mesh_stream.local import stack as room
 from mesh_stream.local.stack import Stack
 from mesh_stream.runtime.status import STATUS_TOPIC
-from tests.cli.calling import environment, started
+from tests.cli.calling import calling, environment, started
 from tests.deadline import eventually
 from tests.kafka.declaring import unique
 from tests.kafka.harness import broker
@@ -33,6 +32,13 @@ WITHIN = 20.0
 @pytest.fixture
 def watch(stack: Stack, tmp_path: Path) -> Iterator[Watch]:
     with product_of(stack, tmp_path) as watch:
+        yield watch
+
+
+@pytest.fixture(scope="module")
+def worked(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+    with product_of(stack, tmp_path_factory.mktemp("worked")) as watch:
+        watch.worker()
         yield watch
 
 
@@ -99,49 +105,6 @@ def test_behind_the_last_record_only_markers_wait_for_nobody(watch: Watch) -> No
         watching.stays(IDLE, seconds=FRESHNESS)
 
 
-def test_two_monitors_count_the_same(watch: Watch) -> None:
-    worker = watch.worker()
-    watch.send()
-    with monitoring(watch) as one, monitoring(watch) as other:
-        for watching in (one, other):
-            watching.until(FRESH, IDLE)
-        began = time.time()
-        watch.send()
-        eventually(lambda: time.time() > began + 3, within=10, what="some minutes")
-        worker.kill()
-        watch.send()
-        for watching in (one, other):
-            watching.until(OWN)
-        eventually(lambda: time.time() > began + 12, within=30, what="more minutes")
-        minutes = [watching.monitor.minutes[watch.product.name] for watching in (one, other)]
-        for each in zip(
-            (minutes[0].good, *minutes[0].bad.values()),
-            (minutes[1].good, *minutes[1].bad.values()),
-            strict=True,
-        ):
-            # One began a moment before the other; and looks are not taken at the same instant.
-            assert abs(each[0] - each[1]) <= 2, minutes
-
-
-def test_without_a_broker_it_is_unknown_and_afterwards_what_it_was(watch: Watch) -> None:
-    worker = watch.worker()
-    watch.send()
-    with monitoring(watch) as watching:
-        watching.until(FRESH, IDLE)
-        part = watch.stack.brokers[0].name
-        try:
-            room.kill(watch.stack, part)
-            watching.until(UNKNOWN)
-            assert watching.reading.seen.problem
-        finally:
-            room.restart(watch.stack, part)
-        reading = watching.until(FRESH, IDLE, within=60)
-        assert reading.seen.evidence.newest_fact is not None
-        assert worker.alive()
-        watch.send()
-        watching.until(FRESH, within=30)
-
-
 def test_a_raw_topic_that_is_made_anew_is_read_from_its_beginning(watch: Watch) -> None:
     worker = watch.worker()
     for _ in range(3):
@@ -177,13 +140,31 @@ def test_what_waited_on_a_raw_topic_that_was_gone_for_a_while_waits_no_more(watc
         assert waiting.event_time > since
 
 
-# The command
+def test_once_prints_what_every_product_is(
+    watch: Watch, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = environment(watch.stack, watch.root / "products")
+    with calling(capsys, monkeypatch, env) as call:
+        quiet = call("monitor", "--once", "--json")
+        (document,) = json.loads(quiet.out)
+        assert (quiet.code, document["state"], document["blame"]) == (0, "idle", None)
+        assert document["problem"] is None
+        watch.send(late=60)
+        watch.send(1, late=FRESHNESS + 1)
+        stale = call("monitor", "--once")
+        lines = stale.out.splitlines()
+        assert stale.code == 1
+        assert lines[0].split()[:3] == ["PRODUCT", "STATE", "BLAME"]
+        assert lines[1].split()[:2] == [f"faults/{watch.product.name}", State.STALE.value]
+
+
+# Of one product, whose worker outlives all but the last
 
 
 def test_the_command_serves_what_it_sees_and_counts_nothing_while_it_is_frozen(
-    watch: Watch,
+    worked: Watch,
 ) -> None:
-    watch.worker()
+    watch = worked
     watch.send()
     arguments = ["monitor", "--minute", "1", "--metrics-port", "0"]
     env = environment(watch.stack, watch.root / "products")
@@ -222,23 +203,45 @@ def test_the_command_serves_what_it_sees_and_counts_nothing_while_it_is_frozen(
         assert time.monotonic() - asked < 9
 
 
-def test_once_prints_what_every_product_is(watch: Watch) -> None:
-    env = environment(watch.stack, watch.root / "products")
+def test_without_a_broker_it_is_unknown_and_afterwards_what_it_was(worked: Watch) -> None:
+    watch, (worker,) = worked, worked.slots
+    watch.send()
+    with monitoring(watch) as watching:
+        watching.until(FRESH, IDLE)
+        part = watch.stack.brokers[0].name
+        try:
+            room.kill(watch.stack, part)
+            watching.until(UNKNOWN)
+            assert watching.reading.seen.problem
+        finally:
+            room.restart(watch.stack, part)
+        reading = watching.until(FRESH, IDLE, within=60)
+        assert reading.seen.evidence.newest_fact is not None
+        assert worker.alive()
+        watch.send()
+        watching.until(FRESH, within=30)
 
-    def once(*more: str) -> subprocess.Popen[str]:
-        with started("monitor", "--once", *more, env=env) as process:
-            out, err = process.communicate(timeout=60)
-            process.stdout_text, process.stderr_text = out, err  # type: ignore[attr-defined]
-        return process
 
-    quiet = once("--json")
-    (document,) = json.loads(quiet.stdout_text)  # type: ignore[attr-defined]
-    assert (quiet.returncode, document["state"], document["blame"]) == (0, "idle", None)
-    assert document["problem"] is None
-    watch.send(late=60)
-    watch.send(1, late=FRESHNESS + 1)
-    stale = once()
-    lines = stale.stdout_text.splitlines()  # type: ignore[attr-defined]
-    assert stale.returncode == 1
-    assert lines[0].split()[:3] == ["PRODUCT", "STATE", "BLAME"]
-    assert lines[1].split()[:2] == [f"faults/{watch.product.name}", State.STALE.value]
+def test_two_monitors_count_the_same(worked: Watch) -> None:
+    """The last here: it kills the others' worker."""
+    watch, (worker,) = worked, worked.slots
+    watch.send()
+    with monitoring(watch) as one, monitoring(watch) as other:
+        for watching in (one, other):
+            watching.until(FRESH, IDLE)
+        began = time.time()
+        watch.send()
+        eventually(lambda: time.time() > began + 3, within=10, what="some minutes")
+        worker.kill()
+        watch.send()
+        for watching in (one, other):
+            watching.until(OWN)
+        eventually(lambda: time.time() > began + 12, within=30, what="more minutes")
+        minutes = [watching.monitor.minutes[watch.product.name] for watching in (one, other)]
+        for each in zip(
+            (minutes[0].good, *minutes[0].bad.values()),
+            (minutes[1].good, *minutes[1].bad.values()),
+            strict=True,
+        ):
+            # One began a moment before the other; and looks are not taken at the same instant.
+            assert abs(each[0] - each[1]) <= 2, minutes
