@@ -92,7 +92,12 @@ def test_workers_whose_broker_is_down_stop_and_say_that_they_have_not_committed(
         scene(stack, tmp_path / "patient", seed) as first,
         scene(stack, tmp_path / "impatient", seed) as second,
     ):
-        patient, impatient = (_with_an_open_transaction(each) for each in (first, second))
+        # Both started before either has a transaction: it is aborted where it is open for too long.
+        patient, impatient = (_working(each, pace=FOREVER) for each in (first, second))
+        for each in (first, second):
+            _send(each, 300)
+        for each in (first, second):
+            eventually(each.hidden, within=20, what="an open transaction")
         with _broker_down(stack):
             impatient.signal(signal.SIGTERM)
             eventually(lambda: _is_stopping(impatient), within=8, what="the worker's last commit")
@@ -103,13 +108,6 @@ def test_workers_whose_broker_is_down_stop_and_say_that_they_have_not_committed(
             assert _stop(patient) != 0
         for torture in (first, second):
             _finish(torture)
-
-
-def _with_an_open_transaction(torture: Scene) -> SlotProcess:
-    slot = _working(torture, pace=FOREVER)
-    _send(torture, 300)
-    eventually(torture.hidden, within=20, what="an open transaction")
-    return slot
 
 
 def _is_stopping(slot: SlotProcess) -> bool:

@@ -106,7 +106,7 @@ class Demo:
             assert self.process.poll() is None, self.said()
             return "payload/" in self.said()
 
-        eventually(fed, within=90, what="the demo shows what it rejects")
+        eventually(fed, within=180, what="the demo shows what it rejects")
 
     def children(self) -> list[Any]:
         """Every process that it started, brokers and registry included."""
