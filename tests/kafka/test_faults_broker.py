@@ -32,7 +32,9 @@ def test_workers_outlast_a_broker_that_goes_and_comes_back(
             try:
                 room.kill(stack, broker, how)
             finally:
-                room.restart(stack, broker)
+                back = room.restart(stack, broker)
+            assert back == room.running(stack.data)
+            assert back.bootstrap_servers == stack.bootstrap_servers
         _progress(torture)
         torture.settle(within=90)
         torture.verify()

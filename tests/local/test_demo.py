@@ -146,7 +146,7 @@ def are_gone(processes: list[Any]) -> bool:
 
 
 def test_ctrl_c_ends_everything_within_ten_seconds_and_leaves_nothing(data: Path) -> None:
-    with running(data, terminal=True, console=True) as demo:
+    with running(data, "--rate", "200", terminal=True, console=True) as demo:
         demo.until_fed()
         children = demo.children()
         assert len(demo.workers()) == len(NAMES)
@@ -175,10 +175,10 @@ def test_ctrl_c_ends_everything_within_ten_seconds_and_leaves_nothing(data: Path
     assert stack.stop(data) is False
 
 
-def test_the_web_page_is_there_as_long_as_the_demo_and_no_fault_of_it_is_the_demo_s(
-    data: Path,
+def test_neither_a_page_that_dies_nor_a_worker_that_hangs_is_the_demo_s_fault(
+    stack: Stack,
 ) -> None:
-    with running(data, console=True) as demo:
+    with running(stack.data, "--rate", "100", console=True) as demo:
         demo.until_fed()
         url = demo.said().partition("page")[2].split()[0]
 
@@ -198,7 +198,8 @@ def test_the_web_page_is_there_as_long_as_the_demo_and_no_fault_of_it_is_the_dem
             what="the demo goes on",
         )
         children = demo.children()
-        demo.process.send_signal(signal.SIGINT)
+        demo.workers()[-1].suspend()
+        demo.process.send_signal(signal.SIGTERM)
         assert demo.ended(10) == 0
     assert are_gone(children)
 
@@ -213,7 +214,7 @@ def test_a_demo_that_is_killed_takes_its_workers_with_it(stack: Stack) -> None:
 
 
 def test_a_demo_ends_by_itself_and_its_books_are_those_of_the_path(stack: Stack) -> None:
-    """Whatever was left unread before counts, too: the workers go on from where they were."""
+    """After demos that were killed: what they left unread counts, too, and nothing counts twice."""
     begun = {
         (name, topic): committed(
             settings_of(stack), f"mesh.{name}", [(topic, number) for number in range(4)]
@@ -255,6 +256,7 @@ def test_a_demo_ends_by_itself_and_its_books_are_those_of_the_path(stack: Stack)
     revenue = document["products"]["revenue-hourly"]
     assert set(revenue["filtered"]) == {"watermark"}
     assert revenue["sources"] >= 2 * orders["facts"]
+    _is_the_stock_of_all_that_moved(stack)
 
 
 FED = {"orders-completed": ORDERS, "products-inventory": MOVEMENTS, "users-active": USERS}
@@ -296,28 +298,15 @@ def _is_what_the_path_makes_of(
     assert 0 < account["facts"] <= len(driver.facts) - facts
 
 
-def test_what_was_published_at_last_is_the_stock(stack: Stack) -> None:
-    """After whatever demos the tests before ran, some of them killed."""
+def _is_the_stock_of_all_that_moved(stack: Stack) -> None:
+    """What was published at last is what comes of every movement there ever was, once each."""
     driver = ProductDriver.load(PRODUCTS / "products" / "products-inventory", partitions=4)
-    with running(stack.data, "--for", "1", "--rate", "200") as demo:
-        demo.process.communicate(timeout=180)
-        assert demo.process.returncode == 0, demo.said()
     for one in messages(stack, MOVEMENTS):
         driver.send(one.value(), key=one.key(), partition=one.partition())
     found = facts_of(stack, "products.products-inventory.v1", key="sku")
     assert {fact["sku"]: fact["on_hand"] for fact in found} == {
         sku: stock.on_hand for sku, stock in driver.states.items()
     }
-
-
-def test_a_worker_that_hangs_does_not_hold_up_the_end(stack: Stack) -> None:
-    with running(stack.data, "--rate", "100") as demo:
-        demo.until_fed()
-        workers = demo.workers()
-        workers[-1].suspend()
-        demo.process.send_signal(signal.SIGTERM)
-        assert demo.ended(10) == 0
-        assert are_gone(workers)
 
 
 def test_an_interrupt_while_the_stack_starts_leaves_nothing(data: Path) -> None:

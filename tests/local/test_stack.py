@@ -25,7 +25,6 @@ from mesh_stream.local.stack import (
     data_folder,
     ephemeral,
     kill,
-    restart,
     running,
     start,
     stop,
@@ -161,37 +160,6 @@ def test_a_topic_nobody_made_is_not_made_by_its_name(stack: Stack) -> None:
 
 
 @pytest.mark.kafka
-def test_a_killed_broker_comes_back_with_its_records(stack: Stack) -> None:
-    topic = f"kept-{uuid.uuid4().hex}"
-    create(stack, topic)
-    assert send(stack, topic, b"a fact") is None
-
-    before = running(stack.data)
-    assert before is not None
-    killed = before.part("broker-1")
-    kill(stack, "broker-1")
-    assert running(stack.data) is None
-    back = restart(stack, "broker-1")
-
-    assert back.bootstrap_servers == stack.bootstrap_servers
-    assert back.part("broker-1").pid != killed.pid
-    assert running(stack.data) == back
-    assert first(back, topic) == b"a fact"
-
-
-@pytest.mark.kafka
-def test_a_registry_killed_right_after_a_schema_still_has_it(stack: Stack) -> None:
-    # Several: the first is slow enough to reach the disk by itself.
-    subjects = [f"kept-{uuid.uuid4().hex}-value" for _ in range(5)]
-    identities = [register(stack, subject) for subject in subjects]
-
-    kill(stack, "registry")
-    back = restart(stack, "registry")
-
-    assert [registered(back, subject) for subject in subjects] == identities
-
-
-@pytest.mark.kafka
 def test_a_frozen_stack_is_not_a_running_one(stack: Stack) -> None:
     kill(stack, "registry", signal.SIGSTOP)
     try:
@@ -225,24 +193,24 @@ def test_a_stack_from_start_to_end(data: Path, usual: tuple[int, int]) -> None:
     assert (stack.brokers[0].port, stack.registry.port) == usual
     create(stack, "kept")
     assert send(stack, "kept", b"a fact") is None
-    identity = register(stack, "kept-value")
+    # Several: the first is slow enough to reach the disk by itself.
+    subjects = [f"kept-{number}-value" for number in range(5)]
+    identities = [register(stack, subject) for subject in subjects]
 
-    # Stopped, it leaves no process, no lock and no trace of running.
-    assert stop(data)
-    assert process.parts_alive(data) == []
+    # Killed right after that, one part or both, it does not run.
+    kill(stack, "registry")
     assert running(data) is None
-    assert not (data / STATE).exists()
-    with locked(data, within=0):
-        pass
-    assert not stop(data)
+    kill(stack, "broker-1")
+    assert running(data) is None
 
     # Started again where its ports are taken, it moves, keeps everything and says where it is.
     with socket.create_server((ports.HOST, usual[0])), socket.create_server((ports.HOST, usual[1])):
         moved = start(data)
+        assert moved == running(data)
         assert moved.brokers[0].port != usual[0]
         assert moved.registry.port != usual[1]
         assert first(moved, "kept") == b"a fact"
-        assert registered(moved, "kept-value") == identity
+        assert [registered(moved, subject) for subject in subjects] == identities
 
         # Started fresh while it runs, it is a new one with nothing in it.
         moved.state.mkdir()
@@ -252,6 +220,18 @@ def test_a_stack_from_start_to_end(data: Path, usual: tuple[int, int]) -> None:
         assert not {part.pid for part in moved.parts} & {part.pid for part in fresh.parts}
         assert topics(fresh) == set()
         assert httpx.get(f"{fresh.registry_url}/subjects").json() == []
+
+    # Stopped, it leaves what it holds, and no process, no lock and no trace of running.
+    create(fresh, "left")
+    assert stop(data)
+    assert process.parts_alive(data) == []
+    assert running(data) is None
+    assert not (data / STATE).exists()
+    assert (data / "broker-1" / "log" / "left-0").is_dir()
+    assert list((data / "registry").iterdir())
+    with locked(data, within=0):
+        pass
+    assert not stop(data)
 
 
 @pytest.mark.kafka
