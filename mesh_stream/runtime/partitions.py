@@ -25,6 +25,7 @@ from mesh_stream.errors import (
     PlatformError,
 )
 from mesh_stream.kafka.client import kafka_error
+from mesh_stream.runtime.aside import Aside
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ _T = TypeVar("_T")
 ASK_SLICE_SECONDS = 2.0
 ASK_AGAIN_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 30.0
+# Leaving takes an answer of the broker; what takes longer than this will not come.
+LEAVE_SECONDS = 15.0
 _NEVER = sys.maxsize
 
 
@@ -150,6 +153,24 @@ class Partitions:
             self._consumer.resume([TopicPartition(*partition)])
 
     # Reading
+
+    def leave(self) -> None:
+        """Close the consumer, which leaves the group; give that up after `LEAVE_SECONDS`.
+
+        librdkafka (2.16) locks itself out where it learns while it is being closed that an offset
+        is gone from its topic: what is to be done about that is not done any more, and undoing it
+        takes the partition's lock a second time. Whoever waits for it waits for ever.
+        """
+        left = Aside("leave").submit(self._consumer.close)
+        try:
+            left.result(LEAVE_SECONDS)
+        except TimeoutError:
+            log.warning(
+                "%s: the client library does not let go of the group after %.0f s; going on "
+                "without, and the broker notices in `session.timeout.ms`",
+                self._product,
+                LEAVE_SECONDS,
+            )
 
     def accept(self, batch: Iterable[Message]) -> dict[Partition, list[Message]]:
         """Sort records by partition, in order, without those that are not ours or were read.

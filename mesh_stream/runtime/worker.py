@@ -124,7 +124,7 @@ class Worker:
                 self._ledger.abandon(Ending.ABORTED)
             finally:
                 self._states.close()
-                self._consumer.close()
+                self._partitions.leave()
                 self._transaction.drop()
 
     def _turn(self) -> None:

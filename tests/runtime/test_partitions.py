@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -10,9 +11,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_stream.errors import BrokerError, NotProvisionedError, RegistryError
+from mesh_stream.runtime import partitions as room
 from mesh_stream.runtime.partitions import Partitions
 
 P = ("raw.orders", 0)
+
+
+class Stuck:
+    """A consumer that is never closed, as one that has locked itself out."""
+
+    def close(self) -> None:
+        threading.Event().wait()
+
+
+def test_a_consumer_that_cannot_be_closed_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(room, "LEAVE_SECONDS", 0.05)
+
+    Partitions("orders", Stuck(), stopping=lambda: False).leave()  # type: ignore[arg-type]  # as far as it is asked
+
+    assert "orders: the client library does not let go of the group" in caplog.text
 
 
 class Record:
