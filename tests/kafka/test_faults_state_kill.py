@@ -17,7 +17,7 @@ from tests.kafka.harness.tally_scene import TallyScene, tallying
 
 pytestmark = pytest.mark.kafka
 
-RATE = 2_000
+RATE = 1_000
 KILLS = 20
 # From the middle of a batch to several commits.
 DELAYS = (0.0, 0.02, 0.1, 0.5)

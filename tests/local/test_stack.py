@@ -146,7 +146,8 @@ def test_a_running_stack_is_not_shared_as_another_number_of_brokers(stack: Stack
         start(stack.data, brokers=3)
 
     assert before is not None
-    assert running(stack.data) == before
+    # A part that is late with its answer, on a busy machine, is no running one.
+    assert eventually(lambda: running(stack.data), within=20, what="it answers") == before
 
 
 @pytest.mark.kafka
