@@ -188,7 +188,8 @@ def test_neither_a_page_that_dies_nor_a_worker_that_hangs_is_the_demo_s_fault(
             return False
 
         eventually(answers, within=60, what="the page answers")
-        (page,) = [child for child in demo.children() if "console" in child.cmdline()]
+        children, workers = demo.children(), demo.workers()
+        (page,) = [child for child in children if "console" in child.cmdline()]
         page.kill()
         eventually(lambda: not answers(), within=10, what="the page is gone")
         before = demo.said().count("users-active: in")
@@ -197,8 +198,7 @@ def test_neither_a_page_that_dies_nor_a_worker_that_hangs_is_the_demo_s_fault(
             within=30,
             what="the demo goes on",
         )
-        children = demo.children()
-        demo.workers()[-1].suspend()
+        workers[-1].suspend()
         demo.process.send_signal(signal.SIGTERM)
         assert demo.ended(10) == 0
     assert are_gone(children)

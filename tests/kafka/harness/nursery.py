@@ -6,7 +6,8 @@ told apart from its siblings by its command line.
 
 Run as a program, this is the process that is forked. It is given one JSON document a line and
 answers each by one: asked to start a worker, the process's id; asked for a process by its id, its
-exit code, or null while it lives. It ends with its standard input.
+exit code, or null while it lives. It ends with its standard input, and whoever it started then
+still lives is killed: the tests that ended so were killed themselves.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -86,6 +88,7 @@ class _Nursery:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
         atexit.register(self._end)
 
@@ -109,17 +112,22 @@ def _nursery(_number: int) -> _Nursery:
 
 def _serve() -> dict[str, Any]:
     """Answer until the questions end; returns in each child, with what it is to do."""
+    alive: set[int] = set()
     for line in sys.stdin:
         asked = json.loads(line)
         if isinstance(asked, dict):
             if (pid := os.fork()) == 0:
                 return asked
+            alive.add(pid)
             answer: int | None = pid
         else:
             done, status = os.waitpid(asked, os.WNOHANG)
+            alive.discard(done)
             answer = os.waitstatus_to_exitcode(status) if done else None
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
+    for pid in alive:
+        os.kill(pid, signal.SIGKILL)
     sys.exit()
 
 
