@@ -100,6 +100,15 @@ class Setbacks:
         if self._borne is not None:
             raise kafka_error(self._borne.error, self._borne.doing) from self._borne
 
+    def give_way(self) -> None:
+        """Make no other producer where another process has the slot: it would be fenced in turn.
+
+        Raises:
+            FencedError: Another process uses this slot's transactional id.
+        """
+        if self._usurped is not None:
+            raise self._usurped
+
     def bear(self, stop: threading.Event) -> None:
         """Wait before the next try, if there was a failure, but no longer than until `stop`.
 
@@ -107,9 +116,8 @@ class Setbacks:
             FencedError: Another process uses this slot's transactional id.
             PlatformError: Patience is at its end.
         """
+        self.give_way()
         failure, self._latest = self._latest, None
-        if self._usurped is not None:
-            raise self._usurped
         if failure is None:
             return
         if isinstance(failure, AbortNeededError) and failure.expelled:

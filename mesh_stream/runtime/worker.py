@@ -350,6 +350,7 @@ class Worker:
         log.info("%s: assigned %s", self._product.name, names(assigned))
         self._settle_or_step_back()
         try:
+            self._setbacks.give_way()
             # First, so that a transaction our predecessor left open does not hide the offsets.
             self._transaction.ready(within=self._pace.patience)
             offsets = self._partitions.assign(assigned, within=self._pace.patience)

@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from prometheus_client import CollectorRegistry
 
-from mesh_stream.errors import BrokerError
+from mesh_stream.errors import BrokerError, FencedError
 from mesh_stream.freshness.metrics import ProductMetrics
 from mesh_stream.pipeline.deadletter import Provenance
 from mesh_stream.pipeline.paths import paths_of
@@ -29,6 +29,7 @@ from tests.pipeline.making import TOPIC, contract, port, product
 
 WITHIN = 10.0
 AT_ONCE = Pace(busiest=0.0, calmest=0.0, backoff=0.001)
+FENCED = KafkaError(KafkaError._FENCED)
 ABORTABLE = KafkaError(KafkaError.ILLEGAL_GENERATION, "the group has moved on", False, False, True)
 
 
@@ -41,18 +42,20 @@ class Clients:
         self.committed_offset = -1001
         self.polls = 0
         self.polls_until_failure = sys.maxsize
+        self.producers = 0
         self.committing = False
         self.polled = threading.Condition()
         self.open: list[str] = []
         self.read_committed: list[str] = []
         self.offsets: list[TopicPartition] = []
         self.at_commit: Callable[[], None] = lambda: None
+        self.at_produce: Callable[[], None] = lambda: None
         self.stop: Callable[[], None] = lambda: None
 
     # The consumer
 
     def subscribe(self, topics: list[str], on_assign: Any, **_: Any) -> None:
-        self.on_assign = on_assign
+        self.on_assign = self.assign = on_assign
 
     def consume(self, most: int, timeout: float) -> list[Message]:
         if self.on_assign is not None:
@@ -92,11 +95,15 @@ class Clients:
 
     # The producer
 
-    def init_transactions(self, timeout: float) -> None: ...
+    def init_transactions(self, timeout: float) -> None:
+        self.producers += 1
+        self.open = []
+
     def begin_transaction(self) -> None:
         assert self.open == []
 
     def produce(self, topic: str, value: bytes, key: bytes | None) -> None:
+        self.at_produce()
         self.open.append(value[-1:].decode())
 
     def poll(self, timeout: float) -> int:
@@ -109,8 +116,10 @@ class Clients:
 
     def commit_transaction(self, timeout: float) -> None:
         self.committing = True
-        self.at_commit()
-        self.committing = False
+        try:
+            self.at_commit()
+        finally:
+            self.committing = False
         self.read_committed += self.open
         self.open = []
         self.committed_offset = self.offsets[0].offset
@@ -233,3 +242,26 @@ def test_a_worker_that_fails_waits_for_the_commit_that_is_under_way(
         run(copied, clients, monkeypatch)
 
     assert clients.read_committed == ["0"]
+
+
+def test_a_second_fencing_that_an_assignment_meets_makes_no_other_producer(
+    copied: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients = Clients(records=9)
+
+    def commit() -> None:
+        raise KafkaException(FENCED)
+
+    def produce() -> None:
+        if clients.producers == 2:
+            # The group gives partitions out again, by the poll that comes after this commit began.
+            clients.on_assign = clients.assign
+
+    clients.at_produce = produce
+
+    clients.at_commit = commit
+    with pytest.raises(FencedError, match="another process runs the same slot"):
+        run(copied, clients, monkeypatch)
+
+    # One to begin with, and one after the first fencing; a third would fence the other process.
+    assert clients.producers == 2
