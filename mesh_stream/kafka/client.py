@@ -69,6 +69,11 @@ CONSUMER: Mapping[str, str | int | bool] = {
 
 PRODUCER: Mapping[str, str | int | bool] = {
     "enable.idempotence": True,
+    # An idempotent producer has one request in flight for each partition. Where it may have more
+    # than it has partitions to write to, librdkafka (2.16) waits for the answers in a busy loop: a
+    # whole processor, just when the broker is slow. With this few it sleeps, from four partitions
+    # on; the records of one partition are in order with any.
+    "max.in.flight.requests.per.connection": 3,
     # Records reach the broker within this; larger batches at low rates would be latency.
     "linger.ms": 5,
     "compression.type": "lz4",

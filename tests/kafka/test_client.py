@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +15,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from mesh_stream.errors import AccessDeniedError, BrokerError, DeclarationError
+from mesh_stream.kafka import topics
 from mesh_stream.kafka.client import (
     CLIENT,
     CONSUMER,
@@ -264,3 +268,32 @@ def test_a_broker_that_cannot_be_trusted_is_told_of_as_that(
         settings = with_options(security_protocol="SSL")
         with pytest.raises(AccessDeniedError, match="check the credentials"):
             reached(settings.model_copy(update={"bootstrap_servers": servers}))
+
+
+@pytest.mark.kafka
+def test_a_producer_sleeps_while_it_waits_for_a_slow_broker(stack: Stack) -> None:
+    settings = settings_of(stack)
+    topic = unique("slow")
+    topics.create(admin(settings), topic, partitions=4, replicas=1, settings={})
+    producer = Producer(transacting(settings))
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for number in range(100):
+        producer.produce(topic, b"warm", str(number))
+    producer.flush(30)
+
+    os.kill(stack.brokers[0].pid, signal.SIGSTOP)
+    try:
+        # Requests go out for every partition, and more records wait behind each.
+        for number in range(1_000):
+            producer.produce(topic, b"waits", str(number))
+            producer.poll(0.001 if number % 10 == 0 else 0)
+        before = time.process_time()
+        threading.Event().wait(1)
+        busy = time.process_time() - before
+    finally:
+        os.kill(stack.brokers[0].pid, signal.SIGCONT)
+    producer.abort_transaction(30)
+
+    # A busy loop takes all of the second.
+    assert busy < 0.5
