@@ -10,7 +10,7 @@ from collections import Counter
 from operator import sub
 
 from mesh_stream.freshness.sli import Blame
-from mesh_stream.freshness.spread import Spread
+from mesh_stream.freshness.spread import Span, Spread
 from mesh_stream.runtime.report import Committed
 
 
@@ -43,50 +43,63 @@ class Records:
 
     def add(self, transaction: Committed) -> None:
         """Add the facts of one transaction."""
-        at, times, arrivals = transaction.at, transaction.event_times, transaction.arrivals
+        times, arrivals = transaction.event_times, transaction.arrivals
         if not times:
             return
-        happened, came = times, arrivals
-        if min(times) < 0 or min(arrivals) < 0:
-            # Something does not say when it happened or arrived: it is not measured in that.
-            came = [arrived for arrived in arrivals if arrived >= 0]
-            pairs = [pair for pair in zip(times, arrivals, strict=True) if pair[0] >= 0]
-            times, arrivals = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-            happened = times
-            early = [when - arrived for when, arrived in pairs if arrived >= 0]
-        else:
-            early = list(map(sub, times, arrivals))
-        late = _before(happened, at - self._limit)
+        at = transaction.at
+        happened, came = Span.of(times), Span.of(arrivals)
+        if happened.oldest < 0 or came.oldest < 0:
+            self._add_some(times, arrivals, at)
+            return
+        # How long before their arrivals: as far as the two spans say. The now of it is the arrival.
+        early = Span(
+            happened.count,
+            happened.oldest - came.newest,
+            happened.newest - came.oldest,
+            happened.total - came.total,
+        )
+        late = _before(happened, times, at - self._limit)
+        self.good += happened.count - late
+        if late and came.newest <= at and early.newest < -self._limit:
+            # Late at its arrival is late now: all of them are.
+            self.bad[Blame.UPSTREAM] += late
+        elif late:
+            self._blame(times, arrivals, at, late)
+        # Copies: what is sorted must not lose which arrival belongs to which event.
+        if not self.freshness.takes(happened, at):
+            self.freshness.add(times[:], at)
+        if not self.residence.takes(came, at):
+            self.residence.add(arrivals[:], at)
+        if not self.upstream_age.takes(early, 0):
+            self.upstream_age.add(list(map(sub, times, arrivals)), 0)
+
+    def _add_some(self, times: list[int], arrivals: list[int], at: int) -> None:
+        """As `add`, where one does not say when it happened or arrived: that is not measured."""
+        pairs = [pair for pair in zip(times, arrivals, strict=True) if pair[0] >= 0]
+        happened = [when for when, _ in pairs]
+        late = sum(at - when > self._limit for when in happened)
         self.good += len(happened) - late
         if late:
-            self._blame(times, arrivals, early, at, late)
-        # Copies: what is sorted must not lose which arrival belongs to which event.
-        self.freshness.add(happened[:], at)
-        self.residence.add(came[:], at)
-        # So long before the arrival, which is the now of this one.
-        self.upstream_age.add(early, 0)
+            self._blame(happened, [arrived for _, arrived in pairs], at, late)
+        self.freshness.add(happened, at)
+        self.residence.add([arrived for arrived in arrivals if arrived >= 0], at)
+        self.upstream_age.add([when - arrived for when, arrived in pairs if arrived >= 0], 0)
 
-    def _blame(
-        self, times: list[int], arrivals: list[int], early: list[int], at: int, late: int
-    ) -> None:
+    def _blame(self, times: list[int], arrivals: list[int], at: int, late: int) -> None:
         """Say whose the late facts are; ours where one does not say when it arrived."""
         limit = self._limit
-        if max(arrivals) <= at:
-            # Late at its arrival is late now.
-            upstream = _before(early, -limit)
-        else:
-            upstream = sum(
-                at - when > limit and arrived - when > limit
-                for when, arrived in zip(times, arrivals, strict=True)
-            )
+        upstream = sum(
+            at - when > limit and 0 <= arrived and arrived - when > limit
+            for when, arrived in zip(times, arrivals, strict=True)
+        )
         self.bad[Blame.UPSTREAM] += upstream
         self.bad[Blame.OWN] += late - upstream
 
 
-def _before(moments: list[int], limit: float) -> int:
+def _before(span: Span, moments: list[int], limit: float) -> int:
     """How many lie before a limit; most often all of them, or none."""
-    if not moments or min(moments) >= limit:
+    if span.oldest >= limit:
         return 0
-    if max(moments) < limit:
-        return len(moments)
+    if span.newest < limit:
+        return span.count
     return sum(moment < limit for moment in moments)

@@ -7,9 +7,25 @@ objective, so that the share of good records is read off and never guessed.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from itertools import accumulate
+from typing import NamedTuple, Self
 
 _BOUNDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 900, 3600, 86_400)
+
+
+class Span(NamedTuple):
+    """What a number of moments have in common, milliseconds: often all that has to be known."""
+
+    count: int
+    oldest: int
+    newest: int
+    total: int
+
+    @classmethod
+    def of(cls, moments: Sequence[int]) -> Self:
+        """The span of some moments; of one at least."""
+        return cls(len(moments), min(moments), max(moments), sum(moments))
 
 
 class Spread:
@@ -35,14 +51,7 @@ class Spread:
             moments: In any order, milliseconds; sorted in place where that is of use.
             now: Milliseconds, too.
         """
-        if not moments:
-            return
-        oldest, newest = min(moments), max(moments)
-        bucket = self._bucket(now - newest)
-        if newest <= now and bucket == self._bucket(now - oldest):
-            # The common case of a backlog: all of it is of about the same age.
-            self.sum += (now * len(moments) - sum(moments)) / 1000
-            self._counts[bucket] += len(moments)
+        if not moments or self.takes(Span.of(moments), now):
             return
         moments.sort()
         past = moments[: bisect_left(moments, now)]
@@ -53,6 +62,18 @@ class Spread:
             self._counts[index] += older - upto
             older = upto
         self._counts[-1] += older
+
+    def takes(self, span: Span, now: int) -> bool:
+        """Add moments by their span, where that says all: they are of one bucket, none to come.
+
+        The common case of a backlog. Otherwise False, and nothing is added.
+        """
+        bucket = self._bucket(now - span.newest)
+        if span.newest > now or bucket != self._bucket(now - span.oldest):
+            return False
+        self.sum += (now * span.count - span.total) / 1000
+        self._counts[bucket] += span.count
+        return True
 
     def _bucket(self, age: int) -> int:
         return bisect_left(self._limits, age)
