@@ -53,13 +53,13 @@ class Records:
             return
         # How long before their arrivals: as far as the two spans say. The now of it is the arrival.
         early = Span(
-            happened.count,
+            happened.size,
             happened.oldest - came.newest,
             happened.newest - came.oldest,
             happened.total - came.total,
         )
         late = _before(happened, times, at - self._limit)
-        self.good += happened.count - late
+        self.good += happened.size - late
         if late and came.newest <= at and early.newest < -self._limit:
             # Late at its arrival is late now: all of them are.
             self.bad[Blame.UPSTREAM] += late
@@ -89,7 +89,7 @@ class Records:
         """Say whose the late facts are; ours where one does not say when it arrived."""
         limit = self._limit
         upstream = sum(
-            at - when > limit and 0 <= arrived and arrived - when > limit
+            at - when > limit and arrived >= 0 and arrived - when > limit
             for when, arrived in zip(times, arrivals, strict=True)
         )
         self.bad[Blame.UPSTREAM] += upstream
@@ -101,5 +101,5 @@ def _before(span: Span, moments: list[int], limit: float) -> int:
     if span.oldest >= limit:
         return 0
     if span.newest < limit:
-        return span.count
+        return span.size
     return sum(moment < limit for moment in moments)

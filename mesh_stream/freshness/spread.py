@@ -17,7 +17,7 @@ _BOUNDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 900, 3600, 86_400)
 class Span(NamedTuple):
     """What a number of moments have in common, milliseconds: often all that has to be known."""
 
-    count: int
+    size: int
     oldest: int
     newest: int
     total: int
@@ -71,8 +71,8 @@ class Spread:
         bucket = self._bucket(now - span.newest)
         if span.newest > now or bucket != self._bucket(now - span.oldest):
             return False
-        self.sum += (now * span.count - span.total) / 1000
-        self._counts[bucket] += span.count
+        self.sum += (now * span.size - span.total) / 1000
+        self._counts[bucket] += span.size
         return True
 
     def _bucket(self, age: int) -> int:

@@ -137,10 +137,7 @@ def key_reader(state: State) -> Callable[[Any], bytes]:
     name, kind = state.key, state.key_type
     if name is None:
         return lambda _event: GLOBAL_KEY
-    # What an event is read as is always of the fold's own type.
-    shape = Shape(state.event_type)
-    read: Callable[[Any], Any]
-    read = itemgetter(name) if shape.is_mapping else attrgetter(shape.attribute(name))
+    read = _field_reader(state, name)
 
     # As `text_of_key`, in a call less for most events.
     encode: Callable[[Any], bytes] = str.encode if kind is str else text_of_key
@@ -162,6 +159,12 @@ def key_reader(state: State) -> Callable[[Any], bytes]:
             return text_of_key(value)
 
     return key
+
+
+def _field_reader(state: State, name: str) -> Callable[[Any], Any]:
+    # What an event is read as is always of the fold's own type.
+    shape = Shape(state.event_type)
+    return itemgetter(name) if shape.is_mapping else attrgetter(shape.attribute(name))
 
 
 def key_from_text(state: State) -> Callable[[bytes], Any]:
@@ -213,6 +216,45 @@ def event_reader(state: State) -> Callable[[Any], Any]:
 
 def _name(kind: Any) -> str:
     return getattr(kind, "__name__", str(kind))
+
+
+class Reading:
+    """How events and their keys are read from what a transformation returned.
+
+    Args:
+        state: The declaration.
+
+    Attributes:
+        event: As `event_reader`.
+        passing: As `passing_class`.
+        key: As `key_reader`.
+        text: The key as text, where it is a good one; anything else, or it raises, where it may not
+            be. For whoever is fast, and asks `own_key` then.
+    """
+
+    def __init__(self, state: State) -> None:
+        self.event = event_reader(state)
+        self.passing = passing_class(state)
+        self.key = key_reader(state)
+        self.text: Callable[[Any], Any] = lambda event: self.key(event).decode()
+        if state.key is not None and state.key_type is str:
+            self.text = _field_reader(state, state.key)
+        self._name = state.key
+
+    def own_key(self, event: Any, message: Message) -> bytes:
+        """The key of an event whose input record has to have the same.
+
+        Raises:
+            ContractError: It has another, or the event has none.
+        """
+        key = self.key(event)
+        if key != message.key():
+            raise ContractError(
+                f"the record's key is not its {self._name}, which the input declares as its key; "
+                f"mend the source, or leave the input's `key` out",
+                rule="key",
+            )
+        return key
 
 
 # The time

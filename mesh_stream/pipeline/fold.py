@@ -21,8 +21,8 @@ from typing import Any
 import msgspec
 
 from mesh_stream.errors import ContractError, RecordError
-from mesh_stream.pipeline.events import LATE, Arrival, key_from_text
-from mesh_stream.pipeline.keyed import PASSING, Keep, keeping
+from mesh_stream.pipeline.events import LATE, Arrival, Reading, key_from_text
+from mesh_stream.pipeline.keyed import PASSING, Take, taking
 from mesh_stream.pipeline.record import NO_OFFSET, Fact, Headers, Outcome, Rejected
 from mesh_stream.pipeline.shard import STATE, WINDOW, Shard
 from mesh_stream.pipeline.stages import StagesByType, count_filtered, count_tolerated, enforce
@@ -91,7 +91,9 @@ class Fold:
     Attributes:
         shards: Partition -> what it remembers.
         dates_its_facts: Whether a fact says by itself when it happened.
-        is_keyed: Whether it is one state a key, for ever; `keeping` adds its events, not `add`.
+        is_keyed: Whether it is one state a key, for ever.
+        add: Adds one event and the rules that its facts break all the same; returns whether it came
+            in time. Where it raises, nothing has happened.
     """
 
     def __init__(self, product: Product, *, schema_id: int) -> None:
@@ -108,15 +110,15 @@ class Fold:
         self._merge = (
             None if state.merge is None else _guarded(state.merge.call, state.merge.origin)
         )
-        # Adds one event and the rules that its facts break all the same; returns whether it came
-        # in time. Where it raises, nothing has happened. Not of keyed ones.
         self.add: Callable[[Shard, Arrival, list[Rule]], bool]
         if isinstance(state.window, Hopping):
             self.add = self._add_to_windows
         elif isinstance(state.window, Session):
             self.add = self._add_to_session
-        else:
+        elif state.ttl is not None:
             self.add = self._add_for_a_while
+        else:
+            self.add = self._add_for_ever
 
     def count(self, in_time: bool, tolerated: Sequence[Rule], outcome: Outcome) -> None:
         """Count an input record whose events were added, and the rules that were tolerated.
@@ -136,11 +138,24 @@ class Fold:
                 rule="late",
             )
 
-    def keeping(self, shard: Shard) -> Keep:
-        """Make what adds events to a shard for the length of one run."""
-        return keeping(self.state, self._stages, self._key, shard)
+    def taking(self, reading: Reading, shard: Shard) -> Take:
+        """Make what does as `add` and `count` do, for the length of one run; of keyed ones."""
+        return taking(self.state, self._stages, self._key, reading, shard)
 
     # One event
+
+    def _add_for_ever(self, shard: Shard, arrival: Arrival, tolerated: list[Rule]) -> bool:
+        entry = STATE + arrival.text
+        before = shard.get(entry)
+        state = self._fold(before, arrival.event)
+        if state is None:
+            if before is not None:
+                shard.put(entry, None)
+        elif state is not before or not shard.holds(entry, state):
+            written = shard.codec.written(state)
+            shard.publish(entry, self._fact(None, written.entry, arrival, tolerated))
+            shard.put(entry, written)
+        return True
 
     def _add_for_a_while(self, shard: Shard, arrival: Arrival, tolerated: list[Rule]) -> bool:
         assert self.state.ttl is not None
