@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
 import ssl
@@ -30,7 +29,7 @@ from mesh_stream.kafka.client import (
     reader_settings,
     settings_error,
 )
-from mesh_stream.local.stack import Stack
+from mesh_stream.local.stack import Stack, kill
 from mesh_stream.settings import REFUSED, Settings
 from tests.deadline import eventually
 from tests.kafka.certificate import certificate
@@ -282,7 +281,7 @@ def test_a_producer_sleeps_while_it_waits_for_a_slow_broker(stack: Stack) -> Non
         producer.produce(topic, b"warm", str(number))
     producer.flush(30)
 
-    os.kill(stack.brokers[0].pid, signal.SIGSTOP)
+    kill(stack, "broker-1", signal.SIGSTOP)
     try:
         # Requests go out for every partition, and more records wait behind each.
         for number in range(1_000):
@@ -292,7 +291,7 @@ def test_a_producer_sleeps_while_it_waits_for_a_slow_broker(stack: Stack) -> Non
         threading.Event().wait(1)
         busy = time.process_time() - before
     finally:
-        os.kill(stack.brokers[0].pid, signal.SIGCONT)
+        kill(stack, "broker-1", signal.SIGCONT)
     producer.abort_transaction(30)
 
     # A busy loop takes all of the second.
