@@ -12,6 +12,7 @@ lock a record, and its histogram cannot take a batch.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -82,12 +83,18 @@ class ProductMetrics(Collector):
         self._progress = 0.0
         self._transaction_seconds = 0.0
         self._began = time.time()
+        # A page is of one moment: between two transactions, so that its books balance.
+        self._moment = threading.Lock()
         registry.register(self)
 
     # The witness of a worker
 
     def committed(self, transaction: Committed) -> None:
         """Count one committed transaction."""
+        with self._moment:
+            self._count(transaction)
+
+    def _count(self, transaction: Committed) -> None:
         self._consumed.update(transaction.consumed)
         self._produced[self._product.output.topic] += transaction.facts
         self._produced[self._product.dead_letter_topic] += transaction.rejected.total()
@@ -157,8 +164,12 @@ class ProductMetrics(Collector):
 
     # The collector
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> list[Metric]:
         """Everything, at this moment."""
+        with self._moment:
+            return list(self._everything())
+
+    def _everything(self) -> Iterator[Metric]:
         product = self._product
         yield self._gauge(
             "mesh_product_info",

@@ -102,6 +102,9 @@ def work_off(
         with meanwhile(worker):
             await_end_of_input(arena, worker)
         cost = worker.cost()
+        total = sum(ends(arena, TOPIC).values())
+        # What is committed is counted a moment later.
+        _await(worker, lambda: worker.books().consumed >= total, "counts all that it has committed")
         return Cost(cost.cpu_seconds - loaded.cpu_seconds, cost.peak_bytes), worker.books()
 
 

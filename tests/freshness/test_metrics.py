@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -111,6 +113,37 @@ def test_a_lost_record_shows_as_an_imbalance(
     metrics.committed(committed(consumed=10, sources=9))
 
     assert value(registry, "mesh_conservation_imbalance_records") == 1
+
+
+def test_a_page_shows_all_of_a_transaction_or_nothing(
+    metrics: ProductMetrics,
+) -> None:
+    one = committed(consumed=3, sources=1, filtered={"old": 1}, rejected={("payload", "type"): 1})
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            metrics.committed(one)
+
+    def books() -> list[float]:
+        page = {family.name: family.samples for family in metrics.collect()}
+        parts = ("consumed", "sources", "filtered", "rejected")
+        return [sum(each.value for each in page[f"mesh_records_{part}"]) for part in parts]
+
+    # As often as it can be, one is in the middle while the other goes on.
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        pages = [books() for _ in range(100)]
+    finally:
+        ended.set()
+        worker.join()
+        sys.setswitchinterval(usual)
+
+    assert all(consumed == sum(parts) for consumed, *parts in pages)
+    assert pages[0] < pages[-1]
 
 
 def test_one_bucket_lies_exactly_at_the_objective(
