@@ -22,7 +22,7 @@ from mesh_stream.kafka.client import (
 )
 from mesh_stream.kafka.groups import Partition, members, patiently
 from mesh_stream.kafka.topics import SECONDS, describe
-from mesh_stream.pipeline.shard import META, Meta
+from mesh_stream.pipeline.entries import META, Meta
 from mesh_stream.pipeline.watermark import Progress
 from mesh_stream.product.product import Product
 from mesh_stream.settings import Settings

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from mesh_stream.kafka.reader import Reader
+from mesh_stream.pipeline.entries import META, STATE, TYPE, WINDOW, Meta
 from mesh_stream.pipeline.events import key_from_text
-from mesh_stream.pipeline.shard import META, STATE, TYPE, WINDOW, Meta
 from mesh_stream.pipeline.state_layout import codec_of, misfits
 from mesh_stream.pipeline.windows import unordered
 from mesh_stream.product.product import Hopping, Product, Session, State

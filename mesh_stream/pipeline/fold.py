@@ -21,10 +21,11 @@ from typing import Any
 import msgspec
 
 from mesh_stream.errors import ContractError, RecordError
+from mesh_stream.pipeline.entries import STATE, WINDOW
 from mesh_stream.pipeline.events import LATE, Arrival, Reading, key_from_text
 from mesh_stream.pipeline.keyed import PASSING, Take, taking
 from mesh_stream.pipeline.record import NO_OFFSET, Fact, Headers, Outcome, Rejected
-from mesh_stream.pipeline.shard import STATE, WINDOW, Shard
+from mesh_stream.pipeline.shard import Shard
 from mesh_stream.pipeline.stages import StagesByType, count_filtered, count_tolerated, enforce
 from mesh_stream.pipeline.state_codec import Written
 from mesh_stream.pipeline.transform import code_error

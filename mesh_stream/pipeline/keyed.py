@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from mesh_stream.errors import PlatformError, RecordError
+from mesh_stream.pipeline.entries import STATE
 from mesh_stream.pipeline.events import Reading
 from mesh_stream.pipeline.record import Message, Outcome
-from mesh_stream.pipeline.shard import STATE, Shard
+from mesh_stream.pipeline.shard import Shard
 from mesh_stream.pipeline.stages import StagesByType, count_tolerated, enforce
 from mesh_stream.pipeline.transform import code_error
 from mesh_stream.product.product import State

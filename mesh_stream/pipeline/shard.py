@@ -3,84 +3,36 @@
     cache       states as of now, as objects, the recently used ones
     changes     of the transaction that is being filled, as bytes
     frozen      of the one that is being committed, as bytes
-    committed   of the one before, while it is written to the store
-    store       all committed states, as bytes
+    committed   of those before that the store is yet to get
+    leaving     what is on its way to the store
+    store       committed states, as bytes
 
 A look-up goes down in that order. Invariants: the store holds nothing that is not committed; what
 an abort takes is dropping the changes, and their keys from the cache. What a look-up gives is
 always what the bytes say, so that an event comes to the same whether a commit, a restart or nothing
 lies between it and the one before. States are never changed in place: one whose type could be is
 kept as bytes in the cache, too, and decoded for every event.
-
-Keys of entries begin with one byte that says what they are:
-
-    s key              a state without windows, or a key's sessions
-    w start key        the state of a hopping window
-    d due key          when to look at a state that may expire; of the store alone
-    m                  how far this partition has come (`Meta`)
-    t fingerprint      what the type of the states looks like
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
+from mesh_stream.pipeline.entries import DUE, META, WINDOW, Entries, Meta, Store, meta_of
 from mesh_stream.pipeline.record import Fact
 from mesh_stream.pipeline.state_cache import Cache
 from mesh_stream.pipeline.state_codec import Codec, Written
 from mesh_stream.pipeline.watermark import Progress, Watermark
 from mesh_stream.pipeline.windows import ordered
 
-META = b"m"
-STATE, WINDOW, DUE, TYPE = b"s", b"w", b"d", b"t"
 _MISSING = object()
 
 # Asking the store for one state takes about twice what it takes for one of many.
 _FEW = 8
-
-Entries = Mapping[bytes, bytes | None]
-"""Key -> value; None deletes."""
-
-
-class Store(Protocol):
-    """Committed entries, in the order of their keys: a folder on disk, or a dict in a test."""
-
-    def get(self, key: bytes) -> bytes | None: ...  # noqa: D102
-    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]: ...  # noqa: D102
-    def scan(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        """At most `limit` entries from `start` on, before `stop`."""
-        ...
-
-    def apply(self, changes: Entries, position: Any) -> None:
-        """Make changes, all or none of them, and note where the changelog is."""
-        ...
-
-
-def meta_of(store: Store) -> Meta | None:
-    """How far a partition has come, by its store; None where nothing was ever committed."""
-    encoded = store.get(META)
-    return None if encoded is None else msgspec.msgpack.decode(encoded, type=Meta)
-
-
-class Meta(msgspec.Struct, frozen=True):
-    """How far a partition has come; written with every transaction that moves it.
-
-    Attributes:
-        offset: The next offset of the input partition; equal to the group's committed one.
-        input_id: The input topic's id on the broker: another topic of the same name has another.
-        progress: Its watermark.
-        commits: How many transactions have changed this partition. The offset alone does not tell
-            two states apart: closing windows leaves it where it was.
-    """
-
-    offset: int
-    input_id: str
-    progress: Progress
-    commits: int = 0
 
 
 @dataclass(slots=True)
@@ -137,7 +89,11 @@ class Shard:
         self.changes: dict[bytes, bytes | None] = {}
         self._dues: dict[bytes, bytes | None] = {}
         self._frozen: _Frozen | None = None
-        self._committed: Entries = {}
+        self._committed: dict[bytes, bytes | None] = {}
+        """What is committed and the store is yet to get."""
+        self._leaving: dict[bytes, bytes | None] = {}
+        """What is on its way there."""
+        self._most_waiting = max(1, cached // 2)
         self.undo: list[tuple[dict[bytes, Any], bytes, Any]] | None = None
         """What undoes the changes of a unit, newest last; None outside of one."""
         self._meta = self._base = meta_of(store)
@@ -197,6 +153,7 @@ class Shard:
         if self._frozen is not None:
             yield self._frozen.entries
         yield self._committed
+        yield self._leaving
 
     def _load(self, key: bytes, value: bytes | None) -> Any:
         if value is None:
@@ -303,6 +260,7 @@ class Shard:
     def _scan(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """Entries of the store, and so many more as may be gone already above it."""
         assert not self._committed
+        assert not self._leaving
         frozen = len(self._frozen.entries) if self._frozen is not None else 0
         above = len(self.changes) + len(self._dues) + frozen
         return self.store.scan(start, stop, limit + above)
@@ -343,26 +301,44 @@ class Shard:
             PlatformError: The store cannot be written.
         """
         self.committed()
+        self.leave()
         self.write(position)
         self.written()
 
     def committed(self) -> None:
-        """What was frozen is committed, and to be written; what was committed before is written."""
+        """What was frozen is committed; the store is yet to get it."""
         frozen, self._frozen = self._frozen, None
         if frozen is not None:
-            self._committed = frozen.entries
+            if self._committed:
+                self._committed.update(frozen.entries)
+            else:
+                self._committed = frozen.entries
             self._base = frozen.meta
             self._typed = self._typed or self._type_entry[0] in frozen.entries
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as much waits for the store as may: half of what the cache may hold."""
+        return len(self._committed) >= self._most_waiting
+
+    def leave(self) -> None:
+        """Put what waits for the store on its way; `write` and `written` follow."""
+        if self._leaving:
+            # It could not be written.
+            self._leaving.update(self._committed)
+        else:
+            self._leaving = self._committed
+        self._committed = {}
+
     def write(self, position: object) -> None:
-        """Write what is committed; any thread may, while the shard's goes on. As `commit`."""
-        if self._committed:
-            self.store.apply(self._committed, position)
+        """Write what is on its way; any thread may, while the shard's goes on. As `commit`."""
+        if self._leaving:
+            self.store.apply(self._leaving, position)
 
     def written(self) -> None:
-        """What is committed is the store's now."""
-        if self._committed:
-            self._committed = {}
+        """What was on its way is the store's now."""
+        if self._leaving:
+            self._leaving = {}
             self._absent.clear()
             self.unseen = True
 

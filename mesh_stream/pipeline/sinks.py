@@ -17,6 +17,7 @@ import msgspec
 
 from mesh_stream.errors import CodeError, ContractError
 from mesh_stream.pipeline.encode import arrival
+from mesh_stream.pipeline.entries import STATE
 from mesh_stream.pipeline.events import (
     WATERMARK,
     Arrival,
@@ -29,7 +30,7 @@ from mesh_stream.pipeline.events import (
 from mesh_stream.pipeline.fold import Fold
 from mesh_stream.pipeline.keyed import Take
 from mesh_stream.pipeline.record import Fact, Message, Outcome
-from mesh_stream.pipeline.shard import STATE, Shard
+from mesh_stream.pipeline.shard import Shard
 from mesh_stream.pipeline.stages import count_filtered
 from mesh_stream.pipeline.windows import NEVER
 from mesh_stream.product.product import Hopping, Rule, State

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from mesh_stream.pipeline.shard import DUE, STATE, TYPE, Store
+from mesh_stream.pipeline.entries import DUE, STATE, TYPE, Store
 from mesh_stream.pipeline.state_codec import Codec
 from mesh_stream.pipeline.windows import ordered
 from mesh_stream.product.product import Hopping, Session, State

@@ -23,7 +23,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from mesh_stream.errors import AccessDeniedError, BrokerError, MeshError, StateLostError
 from mesh_stream.kafka.client import kafka_error
-from mesh_stream.pipeline.shard import meta_of
+from mesh_stream.pipeline.entries import meta_of
 from mesh_stream.runtime.store import Position, Store
 
 log = logging.getLogger(__name__)

@@ -357,7 +357,7 @@ class States:
         self._heights.clear()
         now = time.time()
         shards = self._fold.shards.items()
-        self._writing.begin({shard: Position(self._positions[n], now) for n, shard in shards})
+        self._writing.add({shard: Position(self._positions[n], now) for n, shard in shards})
         if not self._fold.is_keyed:
             # Whatever time does looks into the stores.
             self._writing.finish()

@@ -17,10 +17,11 @@ from zlib import crc32
 import msgspec
 
 from mesh_stream.pipeline.avro_input import SchemaId
+from mesh_stream.pipeline.entries import STATE, WINDOW, Entries
 from mesh_stream.pipeline.events import Notice, key_from_text, source_of
 from mesh_stream.pipeline.paths import Paths
 from mesh_stream.pipeline.record import Headers, Message, Outcome
-from mesh_stream.pipeline.shard import STATE, WINDOW, Entries, Shard
+from mesh_stream.pipeline.shard import Shard
 from mesh_stream.pipeline.state_layout import codec_of, type_entry
 from mesh_stream.pipeline.windows import NEVER, unordered
 from mesh_stream.product.product import Product, Session

@@ -19,7 +19,7 @@ from confluent_kafka import Producer
 
 from mesh_stream.kafka import topics
 from mesh_stream.kafka.client import admin, producer_settings, reader_settings
-from mesh_stream.pipeline.shard import META, STATE, Meta
+from mesh_stream.pipeline.entries import META, STATE, Meta
 from mesh_stream.pipeline.watermark import Progress
 from mesh_stream.runtime.restore import Restorer, Restoring, connection
 from mesh_stream.runtime.store import Store

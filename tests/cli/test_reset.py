@@ -14,7 +14,7 @@ from mesh_stream.kafka.client import Admin, admin
 from mesh_stream.local.ports import choose
 from mesh_stream.local.stack import Stack
 from mesh_stream.mesh import reset
-from mesh_stream.pipeline.shard import META, Meta
+from mesh_stream.pipeline.entries import META, Meta
 from tests.cli.calling import Call, Result, calling
 from tests.deadline import eventually
 from tests.kafka.harness import broker

@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 
 from mesh_stream.local.ports import choose
 from mesh_stream.local.stack import Stack
-from mesh_stream.pipeline.shard import STATE
+from mesh_stream.pipeline.entries import STATE
 from tests.cli.calling import Call, Result, calling
 from tests.kafka.stocked import CODE, Stocked, stocked
 

@@ -13,7 +13,7 @@ from mesh_stream.kafka.client import Admin, admin
 from mesh_stream.kafka.groups import committed, members
 from mesh_stream.kafka.resetting import begin_at, delete_topic, empty_at, forget_offsets
 from mesh_stream.local.stack import Stack
-from mesh_stream.pipeline.shard import META, Meta
+from mesh_stream.pipeline.entries import META, Meta
 from tests.deadline import eventually
 from tests.kafka.declaring import settings_of, unique
 from tests.kafka.reading import messages

@@ -14,7 +14,7 @@ from mesh_stream.mesh.remembered import (
     states,
     wanted,
 )
-from mesh_stream.pipeline.shard import META, STATE, TYPE, WINDOW, Meta
+from mesh_stream.pipeline.entries import META, STATE, TYPE, WINDOW, Meta
 from mesh_stream.pipeline.state_layout import type_entry
 from mesh_stream.pipeline.watermark import Progress
 from mesh_stream.pipeline.windows import ordered

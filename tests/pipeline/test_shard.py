@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh_stream.errors import CodeError
+from mesh_stream.pipeline.entries import DUE, META, STATE, WINDOW, Meta
 from mesh_stream.pipeline.record import Fact
-from mesh_stream.pipeline.shard import DUE, META, STATE, WINDOW, Meta, Shard
+from mesh_stream.pipeline.shard import Shard
 from mesh_stream.pipeline.state_codec import Codec
 from mesh_stream.pipeline.watermark import Progress
 from mesh_stream.pipeline.windows import ordered
@@ -73,8 +74,10 @@ def test_it_is_a_dict_with_transactions(kind: Any, seed: int, turns: int) -> Non
     frozen: dict[bytes, int] | None = None
     now: dict[bytes, int] = {}
     facts: dict[bytes, Fact] = {}
-    # Committed, and what the store may hold of it until it is said to be written.
-    writing: list[dict[bytes, int]] = []
+    # What the store holds, what is on its way there, and whether more is committed than that.
+    stored: dict[bytes, int] = {}
+    leaving: dict[bytes, int] | None = None
+    waits = False
     for turn in range(turns):
         key = choose.choice(KEYS + STARTS)
         match choose.randrange(15):
@@ -112,24 +115,30 @@ def test_it_is_a_dict_with_transactions(kind: Any, seed: int, turns: int) -> Non
                 flush = one.freeze(offset=turn, input_id="id")
                 assert sorted(flush.facts, key=str) == sorted(facts.values(), key=str)
                 frozen, facts = dict(now), {}
-            case 8 if not writing:
+            case 8 if leaving is None:
                 one.commit(None)
                 committed, frozen = (committed, None) if frozen is None else (frozen, None)
-            case 11 if not writing and frozen is not None:
+                stored, waits = dict(committed), False
+            case 11 if frozen is not None:
                 one.committed()
-                writing = [committed, frozen]
-                committed, frozen = frozen, None
-            case 12 if writing:
-                one.write(None)
-                writing = [committed]
+                committed, frozen, waits = frozen, None, True
+            case 12:
+                if leaving is None or choose.random() < 0.2:
+                    one.leave()
+                    leaving, waits = dict(committed), False
                 if choose.random() < 0.7:
-                    one.written()
-                    writing = []
+                    one.write(None)
+                    stored = leaving
+                    if choose.random() < 0.7:
+                        one.written()
+                        leaving = None
             case 9:
                 one.thaw()
                 now, frozen, facts = dict(committed), None, {}
-            case 10 if not writing:
+            case 10:
+                # The process was killed; what the store lacks, it has from the changelog again.
                 one = shard(store, kind)
+                committed, leaving, waits = dict(stored), None, False
                 now, frozen, facts = dict(committed), None, {}
             case 13 | 14:
                 one.begin(99)
@@ -147,8 +156,8 @@ def test_it_is_a_dict_with_transactions(kind: Any, seed: int, turns: int) -> Non
             for key, value in store.entries.items()
             if key[:1] in (STATE, WINDOW)
         }
-        assert there in (writing or [committed])
-        if writing:
+        assert there == stored
+        if waits or leaving is not None:
             continue
         # Windows are looked for in their order, committed or not, but not those that are gone.
         upto, limit = choose.randint(-1, 5), choose.randint(1, 6)

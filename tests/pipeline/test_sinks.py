@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from mesh_stream.pipeline.entries import STATE
 from mesh_stream.pipeline.paths import paths_of
 from mesh_stream.pipeline.pipeline import Pipeline
 from mesh_stream.pipeline.record import Outcome
-from mesh_stream.pipeline.shard import STATE
 from mesh_stream.pipeline.sinks import state_keys
 from mesh_stream.pipeline.windows import NEVER
 from mesh_stream.product.product import Action, Between, Emit, Hopping, Product, Rule

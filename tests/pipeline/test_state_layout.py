@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from mesh_stream.pipeline.shard import DUE, META, STATE, TYPE, WINDOW
+from mesh_stream.pipeline.entries import DUE, META, STATE, TYPE, WINDOW
 from mesh_stream.pipeline.state_layout import (
     changes_that_matter,
     codec_of,

@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from mesh_stream.errors import StateLostError
-from mesh_stream.pipeline.shard import META, Meta
+from mesh_stream.pipeline.entries import META, Meta
 from mesh_stream.pipeline.watermark import Progress
 from mesh_stream.runtime import restore
 from mesh_stream.runtime.restore import Restorer, Restoring

@@ -10,10 +10,10 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from mesh_stream.errors import StateLostError
+from mesh_stream.pipeline.entries import STATE
 from mesh_stream.pipeline.notes import source_note
 from mesh_stream.pipeline.paths import paths_of
 from mesh_stream.pipeline.record import Fact
-from mesh_stream.pipeline.shard import STATE
 from mesh_stream.pipeline.state_codec import Written
 from mesh_stream.product.product import Product
 from mesh_stream.runtime import states as room
