@@ -314,8 +314,7 @@ class Limits:
         record_bytes: Largest fact; a larger one is a dead letter.
         input_bytes: Largest input record that is decoded; a larger one is a dead letter.
         fanout: Most facts one input record may become.
-        cached_states: Most states that a worker keeps in memory, besides what it has yet to commit,
-            and half as many that are yet to be written to disk.
+        cached_states: Most states that a worker keeps in memory, besides what it has yet to write.
     """
 
     record_bytes: int = 1_000_000
