@@ -42,6 +42,8 @@ STATE = "stack.json"
 LAYOUT = "layout.json"
 WORKERS = "state"
 READY_SECONDS = 90.0
+# A part that is alive and says nothing is busy, or hangs; on a busy machine the former for seconds.
+ANSWER_SECONDS = 10.0
 # Another command may be downloading before it starts the stack.
 LOCK_SECONDS = 1800.0
 ATTEMPTS = 3
@@ -203,10 +205,7 @@ def stop(data: Path | None = None) -> bool:
 
 
 def kill(stack: Stack, name: str, signum: signal.Signals = signal.SIGKILL) -> None:
-    """Send a part of the stack a signal, for tests of what happens then.
-
-    Returns, for SIGKILL and SIGTERM, when the part is gone.
-    """
+    """Send a part of the stack a signal, for tests; after SIGKILL and SIGTERM it is gone."""
     pid = _recorded(stack, name).pid
     if signum in (signal.SIGKILL, signal.SIGTERM):
         process.end([pid], gently=signum is signal.SIGTERM)
@@ -267,8 +266,14 @@ def _running(data: Path) -> Stack | None:
     stack = _stored(data)
     if stack is None:
         return None
-    alive = all(process.is_part(part.pid, data, part.name) for part in stack.parts)
-    return stack if alive and all(part.answers() for part in stack.parts) else None
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while all(process.is_part(part.pid, data, part.name) for part in stack.parts):
+        if all(part.answers() for part in stack.parts):
+            return stack
+        if time.monotonic() > deadline:
+            break
+        threading.Event().wait(0.05)
+    return None
 
 
 def _stored(data: Path) -> Stack | None:

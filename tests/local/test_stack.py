@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,6 +159,18 @@ def test_a_topic_nobody_made_is_not_made_by_its_name(stack: Stack) -> None:
 
     assert refused is not None
     assert name not in topics(stack)
+
+
+@pytest.mark.kafka
+def test_a_stack_that_is_busy_for_a_while_is_a_running_one(stack: Stack) -> None:
+    kill(stack, "broker-1", signal.SIGSTOP)
+    # Longer than one question waits for its answer.
+    busy = threading.Timer(3, kill, (stack, "broker-1", signal.SIGCONT))
+    busy.start()
+    try:
+        assert running(stack.data) is not None
+    finally:
+        busy.join()
 
 
 @pytest.mark.kafka
