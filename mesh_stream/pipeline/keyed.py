@@ -91,7 +91,7 @@ def taking(
                 except PASSING:
                     raise
                 except Exception as error:
-                    raise code_error(error, make.origin) from error  # type: ignore[union-attr]  # as above
+                    raise code_error(error, make.origin) from error  # type: ignore[union-attr]  # one is there
             judge, write = stages[record.__class__]
             broken = judge(record)
             if broken is not None:

@@ -4,7 +4,7 @@ A partition of the fold's topic is processed while its shard is here, and waits 
 each transaction:
 
     freeze   its changes go into it: facts, changelog records, the progress of sources
-    commit   it is committed: the stores take the changes, in a thread beside where that may be
+    commit   it is committed: the stores take the changes, where that may be some seconds later
     thaw     it is not, or perhaps not: the changes are forgotten; `resume` finds out
 
 Invariant: a store never holds what is not committed. Where it is behind, by a crash or an unknown
