@@ -74,7 +74,11 @@ class Screen(Protocol):
     """Where rows are shown."""
 
     def show(self, rows: Mapping[str, Row], feed: str) -> None:
-        """Show them now; `feed` says how far the feed is."""
+        """Show them now; `feed` says how far the feed is.
+
+        Raises:
+            BrokenPipeError: There is nobody left to show them to.
+        """
         ...
 
 
@@ -94,6 +98,10 @@ class _Table:
         self._live = live
 
     def show(self, rows: Mapping[str, Row], feed: str) -> None:
+        # A terminal that is gone need not send SIGHUP: that goes to who leads its session, and
+        # `make` tells nobody. Rich writes nothing to what is no terminal, and so would not notice.
+        if not self._live.console.is_terminal:
+            raise BrokenPipeError("the terminal is gone")
         self._live.update(table(rows, feed, now=time.time()), refresh=True)
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
+import pty
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -112,6 +114,17 @@ def test_a_terminal_gets_a_table_that_is_wiped_at_the_end() -> None:
         live.show({PRODUCT.name: ROW}, "fed")
     assert "12,345" in file.getvalue()
     assert file.getvalue().rstrip().endswith("\x1b[2K")
+
+
+def test_a_terminal_that_is_gone_is_a_reason_to_end() -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as file:
+        console = Console(file=file, width=100)
+        with live_screen(console) as live:
+            live.show({PRODUCT.name: ROW}, "fed")
+            os.close(ours)
+            with pytest.raises(BrokenPipeError, match="the terminal is gone"):
+                live.show({PRODUCT.name: ROW}, "fed")
 
 
 def summary(*problems: str) -> Summary:
