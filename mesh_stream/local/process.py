@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from mesh_stream.local.extra import require
 FOREIGN = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "QUARKUS_", "APICURIO_")
 # A parent that ignores or blocks these would pass that on, and the part could not be stopped.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
+NAMED_SECONDS = 1.0
 TERM_SECONDS = 6.0
 KILL_SECONDS = 3.0
 
@@ -40,11 +42,11 @@ def spawn(command: list[str], output: Path) -> int:
     Not `subprocess`: nobody here waits for the process, and nobody's end is its end.
 
     Returns:
-        The process id.
+        The process id; `parts_alive` finds it from now on.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     write = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    return os.posix_spawn(
+    pid = os.posix_spawn(
         command[0],
         command,
         environment(),
@@ -57,10 +59,23 @@ def spawn(command: list[str], output: Path) -> int:
         setsigmask=[],
         setsigdef=SIGNALS,
     )
+    deadline = time.monotonic() + NAMED_SECONDS
+    # It is there before its command line is, and nobody could find it.
+    while not _is_named(pid) and time.monotonic() < deadline:
+        os.sched_yield()
+    return pid
+
+
+def _is_named(pid: int) -> bool:
+    psutil = require("psutil")
+    try:
+        return bool(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return True
 
 
 def ended(pid: int) -> bool:
-    """Whether a process that was just spawned is no more; its command line is not there yet."""
+    """Whether a process that was spawned by this one is no more."""
     psutil = require("psutil")
     try:
         return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)

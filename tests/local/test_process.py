@@ -48,8 +48,17 @@ def test_a_part_outlives_a_killed_starter_and_is_found(folder: Path) -> None:
     pid = int(starter.stdout)
 
     assert starter.returncode == -signal.SIGKILL
-    assert eventually(lambda: process.parts_alive(folder), within=10, what="it is found") == [pid]
+    assert process.parts_alive(folder) == [pid]
     assert os.getsid(pid) == pid
+
+
+def test_a_part_is_found_as_soon_as_it_was_spawned(folder: Path) -> None:
+    os.mkfifo(folder / "never")
+    wait = f"exec 3<>'{folder}/never'; read line <&3"
+    for number in range(100):
+        command = ["/bin/sh", "-c", wait, *process.mark(folder, str(number))]
+        pid = process.spawn(command, folder / "out")
+        assert process.is_part(pid, folder, str(number))
 
 
 def test_a_part_is_known_by_folder_and_name(folder: Path) -> None:
