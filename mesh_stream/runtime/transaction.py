@@ -44,6 +44,7 @@ _FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRO
 _STATE = KafkaError._STATE  # noqa: SLF001 - the library's public codes, as above and below
 _TIMED_OUT = KafkaError._TIMED_OUT  # noqa: SLF001
 _STATES = (_STATE, KafkaError._FATAL)  # noqa: SLF001
+_PURGES = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)  # noqa: SLF001
 _EXPELLED = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID)
 _REGROUPED = (KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS)
 
@@ -302,7 +303,9 @@ class Transaction:
 
     def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         # Only failures are reported. The commit would fail too, but with a poorer reason.
-        if error is not None and self._failed_delivery is None:
+        if error is not None and (
+            self._failed_delivery is None or _is_purge(self._failed_delivery)
+        ):
             self._failed_delivery = (f"write to {message.topic()}", error)
 
     def _call(self, doing: str, function: Callable[[], Any]) -> None:
@@ -314,8 +317,12 @@ class Transaction:
     def _raise(self, doing: str, error: KafkaException) -> NoReturn:
         problem = self._reason(error.args[0])
         undelivered = self._failed_delivery
-        if problem.txn_requires_abort() or (problem.code() == _STATE and undelivered):
-            raise AbortNeededError(*(undelivered or (doing, problem))) from error
+        if problem.code() == _STATE and undelivered:
+            raise AbortNeededError(*undelivered) from error
+        if problem.txn_requires_abort():
+            if undelivered is None or _is_purge(undelivered):
+                raise AbortNeededError(doing, problem) from error
+            raise AbortNeededError(*undelivered) from error
         if problem.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             raise AbortNeededError(doing, problem) from error
         self.drop()
@@ -333,6 +340,11 @@ class Transaction:
                 reason: KafkaError = error.args[0]
                 return reason
         return problem
+
+
+def _is_purge(undelivered: tuple[str, KafkaError]) -> bool:
+    """Whether a record was not written for the sake of another, which may be reported later."""
+    return undelivered[1].code() in _PURGES
 
 
 def _commit(

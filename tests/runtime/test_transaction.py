@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from mesh_stream.runtime import transaction
-from mesh_stream.runtime.transaction import ProducerLostError, Transaction
+from mesh_stream.runtime.transaction import AbortNeededError, ProducerLostError, Transaction
 
 
 class Producing:
@@ -94,3 +95,31 @@ opened(Producing()).start_commit([], None)
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
     assert time.monotonic() - began < 20
+
+
+PURGED = KafkaError(KafkaError._PURGE_QUEUE)
+TOO_LARGE = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+
+
+@pytest.mark.parametrize("order", [(PURGED, TOO_LARGE), (TOO_LARGE, PURGED), (PURGED,)])
+def test_the_reason_is_the_record_that_was_refused_and_not_one_that_went_with_it(
+    silent: Producing, order: tuple[KafkaError, ...]
+) -> None:
+    refused = opened(silent)
+    for error in order:
+        topic = "facts" if error is PURGED else "letters"
+        refused._on_delivery(error, SimpleNamespace(topic=lambda topic=topic: topic))
+    silent.failure = KafkaException(
+        KafkaError(
+            KafkaError.MSG_SIZE_TOO_LARGE,
+            "1 message for letters failed",
+            txn_requires_abort=True,
+        )
+    )
+    silent.answer.set()
+    refused.start_commit([], None)
+
+    with pytest.raises(AbortNeededError, match="MSG_SIZE_TOO_LARGE") as raised:
+        refused.finish_commit()
+
+    assert "letters" in str(raised.value)
