@@ -1,15 +1,15 @@
 """The transactions of one worker, one after the other: open, being committed, of unknown end.
 
 A commit keeps the coordinator busy for some milliseconds and this process not at all. So it is
-started in one turn of the loop and settled in the next, before anything else is produced; the
-records between are read and processed meanwhile. At most one transaction is open or being
-committed at any time.
+started in one turn of the loop and settled in another, before anything else is produced; the
+records between are read and processed meanwhile, and what became of them waits here. At most one
+transaction is open or being committed at any time.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +20,9 @@ from mesh_stream.pipeline.record import Outcome
 from mesh_stream.runtime.partitions import Partition
 from mesh_stream.runtime.report import Committed, Ending, Witness
 from mesh_stream.runtime.transaction import AbortNeededError, ProducerLostError, Transaction
+
+MOST_TURNS = 4
+"""Turns whose outcomes wait for a commit; then the loop waits for it, too."""
 
 
 @dataclass(slots=True)
@@ -54,9 +57,53 @@ class Ledger:
         """What is being filled."""
         self._committing: Entry | None = None
         self._unknown: Entry | None = None
+        self._waiting: list[list[tuple[str, Outcome]]] = []
+        self._membership: Any = None
 
     def __bool__(self) -> bool:
         return self.open is not None or self._committing is not None
+
+    @property
+    def lacks_membership(self) -> bool:
+        """Whether the records that come next are the first of their transaction."""
+        return self.open is None and not self._waiting
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether a commit is under way, and more may be read before it has ended."""
+        under_way = self._committing is not None and not self._transaction.is_answered
+        return under_way and len(self._waiting) < MOST_TURNS
+
+    def wait(self, outcomes: list[tuple[str, Outcome]], membership: Any) -> None:
+        """Keep what became of a turn's records, by topic, until it can be produced.
+
+        Args:
+            outcomes: What became of them.
+            membership: As for `begin`, where `lacks_membership`.
+        """
+        if not outcomes:
+            return
+        if self.lacks_membership:
+            self._membership = membership
+        self._waiting.append(outcomes)
+
+    def waited(self) -> list[tuple[str, Outcome]]:
+        """What waits, to be produced into the transaction that is open now; `settle` comes first.
+
+        Raises:
+            TransactionError: None can be opened.
+        """
+        if self._waiting:
+            self.begin(self._membership)
+        waiting, self._waiting = self._waiting, []
+        return [one for outcomes in waiting for one in outcomes]
+
+    def renew(self, membership: Callable[[], Any]) -> None:
+        """Go on in the group's new generation with what is open, or waits: its own is refused."""
+        if self.open is not None:
+            self.open.group_metadata = membership()
+        elif self._waiting:
+            self._membership = membership()
 
     def begin(self, membership: Any) -> None:
         """Open a transaction, if none is.
@@ -115,14 +162,19 @@ class Ledger:
         return True
 
     def abandon(self, ending: Ending) -> None:
-        """Abort the open transaction, if there is one."""
+        """Abort the open transaction, if there is one, and forget what waits."""
+        self._waiting = []
         if self.open is not None:
             self.open = None
             self._transaction.abort()
             self._witness.ended(ending)
 
     def lose(self) -> float:
-        """The producer is lost; returns for how long its transaction had been open, in seconds."""
+        """The producer is lost; returns for how long its transaction had been open, in seconds.
+
+        What waits is forgotten.
+        """
+        self._waiting = []
         lost = self.open or self._unknown
         if self.open is not None:
             self.open = None

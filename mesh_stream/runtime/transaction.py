@@ -246,6 +246,11 @@ class Transaction:
         commit = partial(_commit, self._producer, offsets, group_metadata)
         self._commit = self._committer.submit(commit)
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether the commit that was started has ended, so that `finish_commit` does not wait."""
+        return self._commit is None or self._commit.done()
+
     def finish_commit(self) -> None:
         """Wait for the commit that was started.
 

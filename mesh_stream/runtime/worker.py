@@ -142,15 +142,14 @@ class Worker:
             # 2. Sort: by partition, without what is not ours or was read before.
             runs = self._partitions.accept(records)
             due = runs or self._states.unseen
-            membership = self._membership() if due and self._ledger.open is None else None
+            membership = self._membership() if due and self._ledger.lacks_membership else None
             # 3. Pipeline: facts, filtered, rejected; a platform fault holds the partition.
-            outcomes = self._process(runs)
-            # 4. Produce, into the open transaction, once the one before is committed.
+            self._ledger.wait(self._process(runs), membership)
+            # 4. Produce, into the open transaction, once the one before is committed: while that
+            #    takes its time, what is there to be read is read.
+            if self._ledger.can_wait and not self._caught_up and not events:
+                return
             self._settle()
-            if outcomes:
-                self._ledger.begin(membership)
-            for topic, outcome in outcomes:
-                self._produce(topic, outcome)
             for event in events:
                 self._heed(event)
             self._transaction.serve()
@@ -247,7 +246,7 @@ class Worker:
         self._partitions.moved.clear()
 
     def _settle(self) -> None:
-        """Wait for the transaction that is being committed, if there is one.
+        """Wait for the transaction that is being committed, if there is one; produce what waits.
 
         Raises:
             TransactionError: It was not, or perhaps not, committed.
@@ -256,6 +255,8 @@ class Worker:
             self._setbacks.clear()
             self._appetite.committed()
             self._states.commit(self._consumer)
+        for topic, outcome in self._ledger.waited():
+            self._produce(topic, outcome)
 
     def _commit(self) -> None:
         """Commit whatever is open, and wait for it; raises as `_settle`."""
@@ -380,8 +381,7 @@ class Worker:
 
         Only for a callback that says what is ours in it: whatever is not lost and not yet given up.
         """
-        if self._ledger.open is not None:
-            self._ledger.open.group_metadata = self._membership()
+        self._ledger.renew(self._membership)
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:  # noqa: ARG002
         """Abort: another worker may own the partitions already."""

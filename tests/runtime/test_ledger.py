@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -24,6 +25,7 @@ class Producing:
     def __init__(self) -> None:
         self.failure: TransactionError | None = None
         self.calls: list[str] = []
+        self.is_answered = False
 
     def begin(self) -> None:
         self.calls.append("begin")
@@ -215,3 +217,71 @@ def test_the_age_of_one_of_unknown_end_counts_too(ledger: Ledger, producing: Pro
         ledger.settle()
 
     assert 20 <= ledger.lose() < 30
+
+
+TURN = [(P[0], Outcome(consumed=1))]
+
+
+def test_what_waits_begins_the_next_transaction_with_the_membership_it_was_read_in(
+    ledger: Ledger, producing: Producing
+) -> None:
+    started(ledger)
+    lacking = [ledger.lacks_membership]
+    ledger.wait(TURN, "second")
+    lacking.append(ledger.lacks_membership)
+    assert lacking == [True, False]
+    ledger.wait(TURN, None)
+    ledger.settle()
+
+    assert ledger.waited() == TURN * 2
+    assert ledger.waited() == []
+
+    ledger.start_commit([TopicPartition(*P, 9)])
+    assert producing.calls == ["begin", "commit 7 as member", "begin", "commit 9 as second"]
+
+
+def test_what_waits_goes_on_in_the_group_s_new_generation(
+    ledger: Ledger, producing: Producing
+) -> None:
+    started(ledger)
+    ledger.renew(lambda: pytest.fail("nothing goes on"))
+    ledger.wait(TURN, "second")
+    ledger.renew(lambda: "third")
+    ledger.settle()
+    ledger.waited()
+    ledger.start_commit([TopicPartition(*P, 9)])
+
+    assert producing.calls[-1] == "commit 9 as third"
+
+
+def test_only_a_few_turns_wait_and_only_for_a_commit_that_is_not_answered(
+    ledger: Ledger, producing: Producing
+) -> None:
+    ledger.wait(TURN, "first")
+    assert not ledger.can_wait
+    ledger.waited()
+    ledger.start_commit([TopicPartition(*P, 7)])
+    able = []
+    for _ in range(room.MOST_TURNS + 1):
+        able.append(ledger.can_wait)
+        ledger.wait(TURN, "second")
+    assert able == [True] * room.MOST_TURNS + [False]
+    ledger.settle()
+    ledger.waited()
+    ledger.start_commit([TopicPartition(*P, 9)])
+    producing.is_answered = True
+    assert not ledger.can_wait
+
+
+@pytest.mark.parametrize("how", [lambda ledger: ledger.abandon(Ending.ABORTED), Ledger.lose])
+def test_what_waits_is_forgotten_with_a_transaction_that_was_not_committed(
+    ledger: Ledger, producing: Producing, how: Callable[[Ledger], object]
+) -> None:
+    producing.failure = ABORT
+    started(ledger).wait(TURN, "second")
+    with pytest.raises(AbortNeededError):
+        ledger.settle()
+    how(ledger)
+
+    assert ledger.waited() == []
+    assert ledger.lacks_membership

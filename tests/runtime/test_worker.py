@@ -20,6 +20,7 @@ from mesh_stream.freshness.metrics import ProductMetrics
 from mesh_stream.pipeline.deadletter import Provenance
 from mesh_stream.pipeline.paths import paths_of
 from mesh_stream.product.product import Product
+from mesh_stream.runtime.ledger import MOST_TURNS
 from mesh_stream.runtime.pace import Pace
 from mesh_stream.runtime.states import States
 from mesh_stream.runtime.transaction import Transaction
@@ -54,8 +55,9 @@ class Clients:
 
     # The consumer
 
-    def subscribe(self, topics: list[str], on_assign: Any, **_: Any) -> None:
+    def subscribe(self, topics: list[str], on_assign: Any, on_revoke: Any, **_: Any) -> None:
         self.on_assign = self.assign = on_assign
+        self.on_revoke = on_revoke
 
     def consume(self, most: int, timeout: float) -> list[Message]:
         if self.on_assign is not None:
@@ -209,6 +211,90 @@ def test_records_read_during_a_commit_that_fails_are_read_again_and_count_once(
     assert failures == []
     assert clients.read_committed == ["0", "1", "2"]
     assert clients.committed_offset == 3
+
+
+class Backlog(Clients):
+    """With as many records as are asked for; their last digits stand for them."""
+
+    def consume(self, most: int, timeout: float) -> list[Message]:
+        batch = super().consume(most, timeout)
+        more = min(most - 1, self.records - self.position) if batch else 0
+        for offset in range(self.position, self.position + more):
+            value = b'{"id": "%d"}' % offset
+            batch.append(
+                Message(topic=TOPIC, partition=0, offset=offset, value=value, timestamp=(1, 0))
+            )
+        self.position += more
+        return batch
+
+    def digits(self, upto: int) -> list[str]:
+        return [str(number % 10) for number in range(upto)]
+
+
+def test_a_few_turns_are_read_while_a_commit_is_under_way_and_input_waits(
+    copied: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients = Backlog(records=3_000)
+    polls: list[int] = []
+
+    def commit() -> None:
+        if not polls:
+            clients.await_poll(1 + MOST_TURNS)
+            threading.Event().wait(0.1)
+            polls.append(clients.polls)
+
+    clients.at_commit = commit
+    run(copied, clients, monkeypatch)
+
+    assert polls == [1 + MOST_TURNS]
+    assert clients.read_committed == clients.digits(3_000)
+    assert clients.committed_offset == 3_000
+
+
+def test_what_waits_for_a_commit_that_fails_is_read_again_and_counts_once(
+    copied: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients = Backlog(records=3_000)
+    failures = [KafkaException(FENCED), KafkaException(ABORTABLE)]
+    produced_at = 0
+
+    def produce() -> None:
+        nonlocal produced_at
+        produced_at = clients.polls
+
+    def commit() -> None:
+        if failures:
+            clients.await_poll(produced_at + 2)
+            raise failures.pop()
+
+    clients.at_produce, clients.at_commit = produce, commit
+    run(copied, clients, monkeypatch)
+
+    assert failures == []
+    assert clients.read_committed == clients.digits(3_000)
+    assert clients.committed_offset == 3_000
+
+
+def test_what_waits_is_committed_before_its_partition_is_given_up(
+    copied: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revoked: list[int] = []
+
+    class Revoking(Backlog):
+        def consume(self, most: int, timeout: float) -> list[Message]:
+            if self.polls == 3 and not revoked:
+                revoked.append(self.position)
+                self.on_revoke(self, [TopicPartition(TOPIC, 0)])
+                self.stop()
+            return super().consume(most, timeout)
+
+    clients = Revoking(records=3_000)
+    clients.at_commit = lambda: None if revoked else clients.await_poll(3)
+    run(copied, clients, monkeypatch)
+
+    (position,) = revoked
+    assert clients.committed_offset == position
+    assert clients.read_committed == clients.digits(position)
 
 
 def test_a_stop_waits_for_the_commit_that_is_under_way_and_commits_what_was_read_meanwhile(
