@@ -93,9 +93,9 @@ class Ledger:
         Raises:
             TransactionError: None can be opened.
         """
-        if self._waiting:
-            self.begin(self._membership)
         waiting, self._waiting = self._waiting, []
+        if waiting:
+            self.begin(self._membership)
         return [one for outcomes in waiting for one in outcomes]
 
     def renew(self, membership: Callable[[], Any]) -> None:
@@ -143,6 +143,8 @@ class Ledger:
     def settle(self) -> bool:
         """Wait for the transaction that is being committed; False where none is.
 
+        Where it raises, what waits is forgotten: it is read again.
+
         Raises:
             AbortNeededError: It was not committed, and is open again; abandon it.
             ProducerLostError: Perhaps it was; the committed offsets will tell.
@@ -153,10 +155,10 @@ class Ledger:
         try:
             self._transaction.finish_commit()
         except AbortNeededError:
-            self.open = entry
+            self.open, self._waiting = entry, []
             raise
         except ProducerLostError:
-            self._unknown = entry
+            self._unknown, self._waiting = entry, []
             raise
         self._tell_committed(entry)
         return True

@@ -273,14 +273,26 @@ def test_only_a_few_turns_wait_and_only_for_a_commit_that_is_not_answered(
     assert not ledger.can_wait
 
 
-@pytest.mark.parametrize("how", [lambda ledger: ledger.abandon(Ending.ABORTED), Ledger.lose])
-def test_what_waits_is_forgotten_with_a_transaction_that_was_not_committed(
-    ledger: Ledger, producing: Producing, how: Callable[[Ledger], object]
+@pytest.mark.parametrize("failure", [ABORT, LOST])
+def test_what_waits_for_a_commit_that_fails_is_forgotten(
+    ledger: Ledger, producing: Producing, failure: TransactionError
 ) -> None:
-    producing.failure = ABORT
+    producing.failure = failure
     started(ledger).wait(TURN, "second")
-    with pytest.raises(AbortNeededError):
+    with pytest.raises(type(failure)):
         ledger.settle()
+
+    # Whoever settles again before it steps back must not produce into what has failed.
+    assert not ledger.settle()
+    assert ledger.waited() == []
+    assert producing.calls == ["begin", "commit 7 as member"]
+
+
+@pytest.mark.parametrize("how", [lambda ledger: ledger.abandon(Ending.ABORTED), Ledger.lose])
+def test_what_waits_is_forgotten_where_its_records_are_read_again(
+    ledger: Ledger, how: Callable[[Ledger], object]
+) -> None:
+    started(ledger).wait(TURN, "second")
     how(ledger)
 
     assert ledger.waited() == []
