@@ -41,9 +41,9 @@ chromium:
 	  apt-get install -qq --no-install-recommends chromium; } >/dev/null 2>&1 || \
 	echo "no Chromium: neither on this machine, nor from apt-get; the tests of the page are skipped"
 
-# Most of the time is waiting, for sessions and time-outs: five at once, each with its own broker.
+# Most of the time is waiting, for sessions and time-outs: four at once, each with its own broker.
 test: check prometheus chromium
-	$(PY) -m pytest -n 5 --dist loadfile --no-loadscope-reorder
+	$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 bench: setup
 	$(PY) -m tests.bench
