@@ -92,6 +92,19 @@ def is_part(pid: int, data: Path, name: str) -> bool:
         return False
 
 
+def listens(pid: int, port: int) -> bool:
+    """Whether this very process accepts connections on a port; False where it is no more."""
+    psutil = require("psutil")
+    try:
+        connections = psutil.Process(pid).net_connections("inet")
+    except psutil.AccessDenied:
+        # Nobody may look: then whoever answers there has to be believed.
+        return True
+    except psutil.Error:
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in connections)
+
+
 def parts_alive(data: Path) -> list[int]:
     """Every living process of the stack in this folder, whoever started it."""
     psutil = require("psutil")

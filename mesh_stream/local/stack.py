@@ -48,6 +48,7 @@ ANSWER_SECONDS = 10.0
 LOCK_SECONDS = 1800.0
 ATTEMPTS = 3
 MOST_BROKERS = 9
+_PORT_TAKEN = ("Address already in use", "seems to be in use by another process")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,9 @@ class Part:
     port: int
 
     def answers(self) -> bool:
-        """Whether it serves its clients now."""
+        """Whether it serves its clients now: itself, and not who was quicker to have its port."""
         probe = registry.answers if self.name == registry.NAME else broker.answers
-        return probe(self.port)
+        return process.listens(self.pid, self.port) and probe(self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,11 +391,10 @@ def _failure(part: Part, stack: Stack, what: str) -> Exception:
     log = stack.log(part)
     said = "\n".join(filter(None, (process.tail(log), process.tail(log.with_suffix(".out")))))
     text = f"the embedded {part.name} {what}; the end of {log}:\n{said}"
-    if "Address already in use" in said:
+    if any(words in said for words in _PORT_TAKEN):
         return _PortTakenError(text)
     return RegistryError(text) if part.name == registry.NAME else BrokerError(text)
 
 
 def _cluster_id() -> str:
-    """A Kafka cluster id: a UUID in URL-safe Base64 without padding."""
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()

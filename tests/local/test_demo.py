@@ -29,6 +29,7 @@ from mesh_stream.local.feed import ORDERS, TOPICS, shop_events
 from mesh_stream.local.side_streams import PRODUCTS as MOVEMENTS
 from mesh_stream.local.side_streams import USERS
 from mesh_stream.local.stack import Stack
+from mesh_stream.local.stack import running as running_stack
 from mesh_stream.testing import ProductDriver
 from tests.deadline import eventually
 from tests.kafka.declaring import settings_of
@@ -210,7 +211,7 @@ def test_a_demo_that_is_killed_takes_its_workers_with_it(stack: Stack) -> None:
         workers = demo.workers()
         demo.process.send_signal(signal.SIGKILL)
         eventually(lambda: are_gone(workers), within=15, what="its worker has noticed and ended")
-    assert all(part.answers() for part in stack.parts)
+    assert running_stack(stack.data) is not None
 
 
 def test_a_demo_ends_by_itself_and_its_books_are_those_of_the_path(stack: Stack) -> None:
@@ -231,7 +232,7 @@ def test_a_demo_ends_by_itself_and_its_books_are_those_of_the_path(stack: Stack)
     assert demo.process.returncode == 0, said
     assert "MESH_BOOTSTRAP_SERVERS, MESH_REGISTRY_URL ignored" in said
     assert "uses the one that runs" in said
-    assert all(part.answers() for part in stack.parts)
+    assert running_stack(stack.data) is not None
     document = json.loads(out)
     assert (document["balanced"], document["differences"]) == (True, [])
     assert sorted(document["products"]) == list(NAMES)

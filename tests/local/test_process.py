@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -87,6 +88,17 @@ def test_a_part_that_died_unseen_has_ended(folder: Path) -> None:
 
     eventually(lambda: process.ended(pid), within=10, what="its end is seen")
     assert not process.is_part(pid, folder, "part")
+
+
+def test_a_port_is_a_process_s_own_or_somebody_else_s(folder: Path) -> None:
+    pid = spawn(folder)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert process.listens(os.getpid(), port)
+        assert not process.listens(pid, port)
+    assert not process.listens(os.getpid(), port)
+    process.end([pid], gently=False)
+    assert not process.listens(pid, port)
 
 
 def test_a_part_deaf_to_sigterm_is_killed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

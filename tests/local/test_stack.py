@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -159,6 +160,42 @@ def test_a_topic_nobody_made_is_not_made_by_its_name(stack: Stack) -> None:
 
     assert refused is not None
     assert name not in topics(stack)
+
+
+class _Impostor(BaseHTTPRequestHandler):
+    """Answers as another stack's registry would."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.mark.kafka
+def test_two_stacks_that_start_at_once_do_not_take_each_other_s_parts_for_their_own(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ThreadingHTTPServer((ports.HOST, 0), _Impostor) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        taken, choose = other.server_port, ports.choose
+        chosen: list[list[int]] = []
+
+        def quicker(wanted: Sequence[int | None]) -> list[int]:
+            found = choose(wanted)
+            if not chosen:
+                # The port was free when we looked, and is not any more.
+                found[1] = taken
+            chosen.append(found)
+            return found
+
+        monkeypatch.setattr(ports, "choose", quicker)
+        stack = start(data)
+        other.shutdown()
+
+    assert len(chosen) == 2
+    assert stack.registry.port == chosen[1][1] != taken
+    assert register(stack, "own-value") == registered(stack, "own-value")
 
 
 @pytest.mark.kafka
