@@ -52,10 +52,8 @@ def compile_decode(
         `message -> record`, or `TOMBSTONE`; raises `PayloadError` for bytes that are no record,
         `CodeError` where the record type's own code raised.
     """
-    if port.transformation is None:
-        record_type, origin = contract_type(contract), "the contract"
-    else:
-        record_type, origin = port.transformation.record_type, port.transformation.origin
+    record_type = _record_type(port, contract)
+    origin = "the contract" if port.transformation is None else port.transformation.origin
     if port.format is Format.AVRO:
         read_avro = _avro(record_type, AvroReader(writers, reader=port.reader))
 
@@ -85,6 +83,20 @@ def compile_decode(
             raise _json_fault(error) or _code_fault(error, origin) from error
 
     return decode_json
+
+
+def _record_type(port: Input, contract: Contract) -> Any:
+    if port.transformation is None:
+        return contract_type(contract)
+    return port.transformation.record_type
+
+
+def json_reader(port: Input, contract: Contract) -> Callable[[bytes], Any] | None:
+    """What reads one value of an input as its decoding does; None where the input is no JSON.
+
+    It raises anything for bytes that are no record, and does not look at their size.
+    """
+    return None if port.format is Format.AVRO else _json(_record_type(port, contract))
 
 
 def _no_record(value: bytes | None, input_bytes: int) -> Filtered:

@@ -8,7 +8,8 @@ only a moment: its microseconds are cut where the type counts milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
 from typing import Any
@@ -25,6 +26,53 @@ from mesh_stream.product.product import Contract, Output
 
 Encode = Callable[..., Fact]
 """(record, message) -> fact; of a fold, also when the input record arrived: a third argument."""
+
+
+@dataclass(frozen=True, slots=True)
+class FactSource:
+    """Source code that makes the fact of a record `r` of one type.
+
+    Attributes:
+        lines: Statements that come first.
+        fact: An expression, in which `value` is what `value` below says, and `arrived` known.
+        value: An expression: the fact's value.
+        given: What `r` was before the statements.
+        names: What they refer to.
+    """
+
+    lines: Sequence[str]
+    fact: str
+    value: str
+    given: str
+    names: Mapping[str, Any]
+
+
+def fact_source(
+    contract: Contract, *, output: Output, schema_id: int, shape: Shape, of_fold: bool
+) -> FactSource:
+    """Write what encodes records of one type; as `compile_encode`. Raises whatever does not fit."""
+    frame = b"\x00" + schema_id.to_bytes(4, "big")
+    names: dict[str, Any] = {**SCOPE, "_fact": Fact}
+    writer = Writer()
+    named = named_types(contract.schema)
+    flat = all(
+        writer.add_field(field["name"], field["type"], _source_of(field, shape, names, named))
+        for field in contract.schema["fields"]
+    )
+    if flat:
+        names |= writer.names | {"_frame": frame.decode("latin-1")}
+        given, lines = "r", [line[2:] for line in writer.lines]
+        value = joined(["_frame", *writer.parts]) + ".encode(_latin)"
+    else:
+        conform, write = conform_to(contract.schema), _fastavro_writer(contract)
+        names |= {"_conform": conform, "_write": write, "_frame": frame}
+        # From here on the record is plain data: a dict of the contract's fields.
+        writer, shape = Writer(), Shape(dict)
+        given, lines = "given", ["given = r", "r = _conform(r)"]
+        value = "_frame + _write(r)"
+    key = _key(output, writer, shape, names)
+    event_time = _event_time(output, contract, writer, shape, names, of_fold=of_fold)
+    return FactSource(lines, f"_fact(value, {key}, {event_time}, arrived)", value, given, names)
 
 
 def compile_encode(
@@ -50,58 +98,34 @@ def compile_encode(
     Returns:
         `Encode`; raises `ContractError` naming the field that does not fit.
     """
-    conform = conform_to(contract.schema)
-    frame = b"\x00" + schema_id.to_bytes(4, "big")
-    names: dict[str, Any] = {
-        **SCOPE,
-        "_fact": Fact,
-        "_explain": _explainer(conform),
-        "_too_large": _too_large,
-    }
-    writer = Writer()
-    named = named_types(contract.schema)
-    flat = all(
-        writer.add_field(field["name"], field["type"], _source_of(field, shape, names, named))
-        for field in contract.schema["fields"]
-    )
-    if flat:
-        names |= writer.names | {"_frame": frame.decode("latin-1")}
-        given = "r"
-        lines = writer.lines
-        value = joined(["_frame", *writer.parts]) + ".encode(_latin)"
-    else:
-        names |= {"_conform": conform, "_write": _fastavro_writer(contract), "_frame": frame}
-        # From here on the record is plain data: a dict of the contract's fields.
-        writer, shape = Writer(), Shape(dict)
-        given = "record"
-        lines = ["  r = _conform(record)"]
-        value = "_frame + _write(r)"
-    key = _key(output, writer, shape, names)
-    event_time = _event_time(output, contract, writer, shape, names, of_fold=of_fold)
+    made = fact_source(contract, output=output, schema_id=schema_id, shape=shape, of_fold=of_fold)
     source = "\n".join(
         [
-            f"def encode({given}, m, arrived):" if of_fold else f"def encode({given}, m):",
+            "def encode(r, m, arrived):" if of_fold else "def encode(r, m):",
             " try:",
-            *lines,
-            f"  value = {value}",
-            *(() if of_fold else _ARRIVED),
-            f"  fact = _fact(value, {key}, {event_time}, arrived)",
+            *(f"  {line}" for line in made.lines),
+            f"  value = {made.value}",
+            *(() if of_fold else (f"  {line}" for line in ARRIVED)),
+            f"  fact = {made.fact}",
             " except MemoryError:",
             "  raise",
             " except Exception as error:",
-            f"  raise _explain({given}, error) from error",
+            f"  raise _explain({made.given}, error) from error",
             f" if len(value) > {record_bytes}: _too_large(value, {record_bytes})",
             " return fact",
         ]
     )
+    explain = _explainer(conform_to(contract.schema))
+    scope = {**made.names, "_explain": explain, "_too_large": _too_large}
     # Built from field names (Avro identifiers) and constants passed by reference.
-    exec(compile(source, "<encode>", "exec"), names)  # noqa: S102
-    encode: Encode = names["encode"]
+    exec(compile(source, "<encode>", "exec"), scope)  # noqa: S102
+    encode: Encode = scope["encode"]
     return encode
 
 
 # Not by way of `arrival`, in the generated code: a call for every fact would cost as much again.
-_ARRIVED = ("  kind, arrived = m.timestamp()", "  if not kind: arrived = -1")
+ARRIVED = ("kind, arrived = m.timestamp()", "if not kind: arrived = -1")
+"""Source code that says when the record `m` arrived."""
 
 
 def _source_of(

@@ -20,10 +20,9 @@ from typing import Any
 
 import msgspec
 
-from mesh_stream.errors import ContractError, RecordError
+from mesh_stream.errors import ContractError, PlatformError, RecordError
 from mesh_stream.pipeline.entries import STATE, WINDOW
-from mesh_stream.pipeline.events import LATE, Arrival, Reading, key_from_text
-from mesh_stream.pipeline.keyed import PASSING, Take, taking
+from mesh_stream.pipeline.events import LATE, Arrival, key_from_text
 from mesh_stream.pipeline.record import NO_OFFSET, Fact, Headers, Outcome, Rejected
 from mesh_stream.pipeline.shard import Shard
 from mesh_stream.pipeline.stages import StagesByType, count_filtered, count_tolerated, enforce
@@ -31,6 +30,9 @@ from mesh_stream.pipeline.state_codec import Written
 from mesh_stream.pipeline.transform import code_error
 from mesh_stream.pipeline.windows import NEVER, ordered, starts, unordered, window
 from mesh_stream.product.product import Emit, Hopping, Product, Rule, Session, Untimely
+
+PASSING = (PlatformError, RecordError, MemoryError)
+"""What the product's own functions may raise and mean: it is not for want of the function."""
 
 _json = msgspec.json.Encoder()
 
@@ -91,6 +93,7 @@ class Fold:
 
     Attributes:
         shards: Partition -> what it remembers.
+        stages: Quality and encoding, by the type of the record.
         dates_its_facts: Whether a fact says by itself when it happened.
         is_keyed: Whether it is one state a key, for ever.
         add: Adds one event and the rules that its facts break all the same; returns whether it came
@@ -102,7 +105,7 @@ class Fold:
         self.shards: dict[int, Shard] = {}
         self.state = state = product.state
         self._product = product
-        self._stages = StagesByType(product, schema_id)
+        self.stages = StagesByType(product, schema_id)
         self._on_change = state.emit is Emit.ON_CHANGE
         self._key = key_from_text(state)
         self.is_keyed = state.window is None and state.ttl is None
@@ -138,10 +141,6 @@ class Fold:
                 "the event is late: its windows are closed; expected it within `state.grace`",
                 rule="late",
             )
-
-    def taking(self, reading: Reading, shard: Shard) -> Take:
-        """Make what does as `add` and `count` do, for the length of one run; of keyed ones."""
-        return taking(self.state, self._stages, self._key, reading, shard)
 
     # One event
 
@@ -264,7 +263,7 @@ class Fold:
                 raise
             except Exception as error:
                 raise code_error(error, make.origin) from error
-        judge, encode = self._stages[record.__class__]
+        judge, encode = self.stages[record.__class__]
         broken = judge(record)
         if broken is not None:
             enforce(broken, cause)

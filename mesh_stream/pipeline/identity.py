@@ -7,11 +7,12 @@ its digits. Fields that the input has beside the contract's are not read.
 from __future__ import annotations
 
 import copy
+import json
 import keyword
 from collections.abc import Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from uuid import UUID
 
@@ -44,8 +45,14 @@ _PYTHON_TYPES: Mapping[str, Any] = {
 
 
 def contract_type(contract: Contract) -> Any:
-    """The type of a record that is published as it comes."""
-    return _type_of(contract.schema, named_types(contract.schema))
+    """The type of a record that is published as it comes; the same one for the same schema."""
+    return _contract_type(contract.canonical)
+
+
+@cache
+def _contract_type(text: str) -> Any:
+    schema = json.loads(text)
+    return _type_of(schema, named_types(schema))
 
 
 def _type_of(schema: Any, names: Mapping[str, Any]) -> Any:

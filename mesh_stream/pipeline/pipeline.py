@@ -27,7 +27,9 @@ from mesh_stream.pipeline.avro_input import WriterSchemas
 from mesh_stream.pipeline.decode import compile_decode
 from mesh_stream.pipeline.encode import arrival
 from mesh_stream.pipeline.input_time import InputTime
+from mesh_stream.pipeline.quick import Quick, compile_quick
 from mesh_stream.pipeline.record import Fact, Filtered, Message, Outcome, Rejected
+from mesh_stream.pipeline.shard import Shard
 from mesh_stream.pipeline.stages import (
     StagesByType,
     count_filtered,
@@ -59,12 +61,22 @@ class Sink(Protocol):
     """Where the events of a product with state go. Each counts its input record once."""
 
     @property
+    def stages(self) -> StagesByType | None:
+        """Quality and encoding of its facts, where they may be made the quick way; else None."""
+        ...
+
+    @property
+    def shard(self) -> Shard | None:
+        """What the run is remembered in, where there is a quick way."""
+        ...
+
+    @property
     def newest(self) -> int:
         """The highest event time of the run's source, in milliseconds; `NEVER` where unknown."""
         ...
 
     def begin(self, run: Sequence[Message]) -> None:
-        """A run of one partition's records is about to come; `take` may be another from then on."""
+        """A run of one partition's records is about to come."""
         ...
 
     def take(self, event: Any, message: Message, outcome: Outcome) -> None:
@@ -99,6 +111,8 @@ class Pipeline:
         time: InputTime | None = None,
     ) -> None:
         self._product = product
+        self._port = port
+        self._schema_id = schema_id
         self._decode = compile_decode(
             port,
             contract=product.contract,
@@ -110,9 +124,12 @@ class Pipeline:
             self._transform = compile_transform(port.transformation, fanout=product.limits.fanout)
         self._stages = StagesByType(product, schema_id)
         self._sink = sink
+        self._quick: Quick | None = None
+        self._seen = self._stages if sink is None else sink.stages
         if sink is None and port.event_time is not None and product.output.event_time is None:
             time = InputTime(port.event_time)
             self._stages.finish = time.stamping
+            self._seen = None
         if time is not None:
             self._decode = time.noting(self._decode)
 
@@ -127,42 +144,56 @@ class Pipeline:
             Interrupted: A platform fault; the outcome holds the records before it.
             HaltError: A rule with action `fail` is broken; the outcome must not be committed.
         """
-        decode, transform, stages = self._decode, self._transform, self._stages
-        publish, sink = outcome.facts.append, self._sink
+        sink = self._sink
         if sink is not None:
             sink.begin(run)
-            take = sink.take
-        before = outcome.consumed
-        for done, message in enumerate(run):
-            try:
-                record = decode(message)
-                if transform is not None and record.__class__ is not Filtered:
-                    record = transform(record, message)
-                if record is None or record.__class__ is Filtered:
-                    count_filtered(outcome, record)
-                elif record.__class__ is list:
-                    self._process_several(record, message, outcome)
-                elif sink is not None:
-                    take(record, message, outcome)
-                else:
-                    judge, encode = stages[record.__class__]
-                    broken = judge(record)
-                    if broken is not None:
-                        enforce(broken, message)
-                    publish(encode(record, message))
-                    outcome.sources += 1
-                    if broken is not None:
-                        count_tolerated(outcome, broken)
-            except RecordError as error:
-                outcome.rejected.append(
-                    Rejected(message, error.fault_class, error.rule, error.reason)
-                )
-            except PlatformError as fault:
-                outcome.consumed = before + done
-                self._date(outcome, run[:done])
-                raise Interrupted(done, fault) from fault
-        outcome.consumed = before + len(run)
-        self._date(outcome, run)
+        # One alone would gain nothing.
+        quick = self._quick_way() if len(run) > 1 else None
+        shard = None if sink is None else sink.shard
+        before, done, stretch = outcome.consumed, 0, 1
+        try:
+            while done < len(run):
+                if quick is not None:
+                    began, done = done, quick(run, done, outcome, shard)
+                    # The further where there was nothing for it: it must not ask in vain for each.
+                    stretch = 1 if done > began else 2 * stretch
+                for message in run[done : done + stretch] if quick is not None else run:
+                    self._take(message, outcome)
+                    done += 1
+        except PlatformError as fault:
+            raise Interrupted(done, fault) from fault
+        finally:
+            outcome.consumed = before + done
+            self._date(outcome, run[:done])
+
+    def _quick_way(self) -> Quick | None:
+        """The quick way, where there is one: known once the first fact has been made."""
+        if self._quick is None and self._seen is not None and self._seen.first is not None:
+            self._quick = compile_quick(
+                self._product,
+                self._port,
+                schema_id=self._schema_id,
+                record_type=self._seen.first,
+                decode=self._decode,
+            )
+        return self._quick
+
+    def _take(self, message: Message, outcome: Outcome) -> None:
+        """Take one record down the path; raises a platform fault, and what is to stop all."""
+        try:
+            record = self._decode(message)
+            if self._transform is not None and record.__class__ is not Filtered:
+                record = self._transform(record, message)
+            if record is None or record.__class__ is Filtered:
+                count_filtered(outcome, record)
+            elif record.__class__ is list:
+                self._take_several(record, message, outcome)
+            elif self._sink is not None:
+                self._sink.take(record, message, outcome)
+            else:
+                self._take_several([record], message, outcome)
+        except RecordError as error:
+            outcome.rejected.append(Rejected(message, error.fault_class, error.rule, error.reason))
 
     def _date(self, outcome: Outcome, run: Sequence[Message]) -> None:
         """Note how new the run was: once for all of its records, since this is the hot path."""
@@ -172,7 +203,7 @@ class Pipeline:
                 newest = min(self._sink.newest, outcome.arrived)
                 outcome.newest_input = max(outcome.newest_input, newest)
 
-    def _process_several(self, records: list[Any], message: Message, outcome: Outcome) -> None:
+    def _take_several(self, records: list[Any], message: Message, outcome: Outcome) -> None:
         if self._sink is not None and records:
             self._sink.take_several(records, message, outcome)
             return

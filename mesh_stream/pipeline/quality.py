@@ -9,7 +9,8 @@ that a predicate meets says nothing about the record and passes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -34,6 +35,36 @@ Judge = Callable[[Any], Sequence[Rule] | None]
 _PASSES = (PlatformError, MemoryError)
 
 
+@dataclass(frozen=True, slots=True)
+class RulesSource:
+    """Source code that says whether every rule holds, for records `r` of one type.
+
+    Attributes:
+        lines: Statements that come first.
+        holds: An expression. Where it is false, or anything raises, a rule is broken.
+        names: What they refer to.
+    """
+
+    lines: Sequence[str]
+    holds: str
+    names: Mapping[str, Any]
+
+
+def rules_source(rules: Sequence[Rule], *, contract: Contract, shape: Shape) -> RulesSource:
+    """Write what judges records of one type; as `compile_rules`."""
+    names: dict[str, Any] = {}
+    locals_: dict[str, str] = {}
+    never_null = {rule.column for rule in rules if isinstance(rule.check, NotNull)}
+    # Null checks come first: what follows them in the same expression needs none of its own.
+    ordered = sorted(rules, key=lambda rule: not isinstance(rule.check, NotNull))
+    together = [
+        _expression(rule, index, contract, locals_, names, known=rule.column in never_null)
+        for index, rule in enumerate(ordered)
+    ]
+    lines = [f"{local} = {shape.value(field, default='None')}" for field, local in locals_.items()]
+    return RulesSource(lines, " and ".join(together) or "True", names)
+
+
 def compile_rules(rules: Sequence[Rule], *, contract: Contract, shape: Shape) -> Judge:
     """Make the stage for records of one type.
 
@@ -47,32 +78,21 @@ def compile_rules(rules: Sequence[Rule], *, contract: Contract, shape: Shape) ->
     """
     if not rules:
         return lambda _record: None
-    names: dict[str, Any] = {}
-    locals_: dict[str, str] = {}
-    never_null = {rule.column for rule in rules if isinstance(rule.check, NotNull)}
-    # Null checks come first: what follows them in the same expression needs none of its own.
-    ordered = sorted(rules, key=lambda rule: not isinstance(rule.check, NotNull))
-    together = [
-        _expression(rule, index, contract, locals_, names, known=rule.column in never_null)
-        for index, rule in enumerate(ordered)
-    ]
-    lines = [
-        f"    {local} = {shape.value(field, default='None')}" for field, local in locals_.items()
-    ]
-    names["_broken"] = _one_by_one(rules, contract, shape)
+    together = rules_source(rules, contract=contract, shape=shape)
     source = "\n".join(
         [
             "def judge(r):",
             "  try:",
-            *lines,
-            f"    if {' and '.join(together)}:",
+            *(f"    {line}" for line in together.lines),
+            f"    if {together.holds}:",
             "      return None",
             "  except Exception:",
             "    pass",
             "  return _broken(r) or None",
         ]
     )
-    judge: Judge = _define(source, "judge", names)
+    broken = _one_by_one(rules, contract, shape)
+    judge: Judge = _define(source, "judge", {**together.names, "_broken": broken})
     return judge
 
 

@@ -28,7 +28,6 @@ from mesh_stream.pipeline.events import (
     source_of,
 )
 from mesh_stream.pipeline.fold import Fold
-from mesh_stream.pipeline.keyed import Take
 from mesh_stream.pipeline.record import Fact, Message, Outcome
 from mesh_stream.pipeline.shard import Shard
 from mesh_stream.pipeline.stages import count_filtered
@@ -42,6 +41,9 @@ class Direct:
     Args:
         fold: Where the events go.
         timing: When they happen.
+
+    Attributes:
+        stages: As in `pipeline.Sink`, and `shard`, too.
     """
 
     def __init__(self, fold: Fold, timing: Timing) -> None:
@@ -49,32 +51,31 @@ class Direct:
         self._timing = timing
         self._reading = Reading(fold.state)
         # Facts have a time of their own where the product says so; then nothing asks for another.
-        self._is_keyed = fold.is_keyed and not timing.matters and fold.dates_its_facts
+        is_quick = fold.is_keyed and not timing.matters and fold.dates_its_facts
+        self.stages = fold.stages if is_quick else None
+        self.shard: Shard | None = None
         self._shard: Shard
         self._source = ""
         self._highest = NEVER
         self._prefetches = not isinstance(fold.state.window, Hopping)
-        self.take: Take = self._take
 
     def begin(self, run: Sequence[Message]) -> None:
         """A run of one partition's records is about to come."""
         topic, partition = run[0].topic(), run[0].partition()
         assert topic is not None
         assert partition is not None
-        self._shard = shard = self._fold.shards[partition]
+        self._shard = self.shard = shard = self._fold.shards[partition]
         self._source = source_of(topic, partition)
         self._highest = shard.watermark.highest.get(self._source, NEVER)
         shard.arrived = max(shard.arrived, arrival(run[-1]))
         shard.begin(len(run), partial(state_keys, run) if self._prefetches else None)
-        if self._is_keyed:
-            self.take = self._fold.taking(self._reading, shard)
 
     @property
     def newest(self) -> int:
         """The highest event time of the run's source, where time matters."""
         return self._highest
 
-    def _take(self, event: Any, message: Message, outcome: Outcome) -> None:
+    def take(self, event: Any, message: Message, outcome: Outcome) -> None:
         """Add one event."""
         at = self._timing.admit(message, outcome)
         if at is None:
@@ -117,6 +118,8 @@ class Repartitioned:
     Args:
         fold: Where the events go.
     """
+
+    stages = shard = None
 
     def __init__(self, fold: Fold) -> None:
         self._fold = fold
@@ -183,6 +186,8 @@ class Forward:
         highest: Source -> highest event time it has brought. Whoever runs this keeps it with the
             input's offsets.
     """
+
+    stages = shard = None
 
     def __init__(self, state: State, timing: Timing) -> None:
         self.highest: dict[str, int] = {}

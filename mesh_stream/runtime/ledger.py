@@ -21,7 +21,7 @@ from mesh_stream.runtime.partitions import Partition
 from mesh_stream.runtime.report import Committed, Ending, Witness
 from mesh_stream.runtime.transaction import AbortNeededError, ProducerLostError, Transaction
 
-MOST_TURNS = 4
+MOST_TURNS = 8
 """Turns whose outcomes wait for a commit; then the loop waits for it, too."""
 
 

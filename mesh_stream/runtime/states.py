@@ -19,7 +19,6 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -334,12 +333,12 @@ class States:
             # Also where it stays: what is noted with the offset says which states belong to it.
             partitions.moved.add(partition)
             offset = partitions.positions[partition] if moved else None
+            if shard.facts and not self._fold.state.is_timed:
+                # Otherwise a fact may be about a window, and the events have said when they were.
+                outcome.arrived = max(outcome.arrived, shard.arrived)
             flush = shard.freeze(offset=offset, input_id=self._ground.ids[topic])
             transaction.note(self._product.changelog_topic, number, flush.entries)
             outcome.facts += flush.facts
-        if not self._fold.state.is_timed:
-            # Otherwise a fact may be about a window, and the events have said when they happened.
-            outcome.arrived = max(map(attrgetter("arrived"), outcome.facts), default=-1)
         transaction.publish(self._product.output.topic, outcome.facts)
         self._sources.tell(transaction, topic, self._ground.partitions[topic], partitions)
         return outcome

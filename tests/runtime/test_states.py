@@ -215,7 +215,9 @@ def test_only_facts_that_are_about_no_time_say_how_new_their_input_is(
     one = Made(tmp_path, declared)
     one.assign()
     assert one.states.paths.fold is not None
-    one.states.paths.fold.shards[0].publish(KEY, Fact(b"", None, 5, 7))
+    shard = one.states.paths.fold.shards[0]
+    shard.arrived = 7
+    shard.publish(KEY, Fact(b"", None, 5, 7))
 
     outcome = one.states.freeze(cast("Transaction", Produced()), one.partitions)
 
