@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -89,12 +88,12 @@ class Sold(msgspec.Struct, frozen=True):
     at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@dataclass
-class SoldToo:
-    """What becomes the same fact."""
+class SoldToo(msgspec.Struct, rename={"amount": "units", "units": "boxes"}):
+    """What becomes the same fact, by other attributes."""
 
     id: str
-    units: int
+    amount: int
+    units: int = 1
     at: int = T0
 
 
@@ -148,6 +147,8 @@ def order(units: int = 1, does: str = "", sku: str = "a") -> bytes:
     return json.dumps({"id": sku, "units": units, "does": does}).encode()
 
 
+# Too large, but for what becomes of it.
+_WIDE = json.dumps({"id": "a", "units": 1, "more": "x" * 400}).encode()
 VALUES = st.one_of(
     st.builds(
         order,
@@ -155,7 +156,7 @@ VALUES = st.one_of(
         st.sampled_from(DOES),
         st.sampled_from(["a", "ä", "x" * 60]),
     ),
-    st.sampled_from([None, b"", b"{", b"null", b"[]", b'{"id": 1}', order(sku="x" * 400)]),
+    st.sampled_from([None, b"", b"{", b"null", b"[]", b'{"id": 1}', _WIDE]),
 )
 KEYS = st.sampled_from([None, b"", b"k", b"\xff"])
 TIMES = st.sampled_from([(1, T0), (1, T0 + 5), (0, -1), (1, -1)])
@@ -300,6 +301,13 @@ class Balance(msgspec.Struct, frozen=True):
     units: int
 
 
+class Loose(msgspec.Struct, frozen=True):
+    """What can be read as a state."""
+
+    units: Any
+    more: int = 1
+
+
 class Box(msgspec.Struct):
     """A state that is changed in place."""
 
@@ -318,6 +326,10 @@ def balance(before: Balance | None, event: Event) -> Any:
             return Balance("many")  # type: ignore[arg-type]  # what it must not
         case "dict":
             return {"units": event.units}
+        case "loose":
+            return Loose(event.units)
+        case "again" if before:
+            return Balance(before.units)
     return Balance(event.units + (before.units if before else 0))
 
 
@@ -327,13 +339,16 @@ def fill(before: Box | None, event: Event) -> Any:
         box.units += event.units
     if event.does == "raise":
         raise ValueError("after it was changed")
+    if event.does in ("again", "loose"):
+        return Box(box.units) if event.does == "again" else Loose(box.units)
     return None if event.does == "forget" else box
 
 
 def dated(key: Any, _window: Any, kept: Balance | Box) -> dict[str, Any]:
     if kept.units == 13:
         raise LookupError("unlucky")
-    return {"sku": str(key), "units": kept.units, "at": T0}
+    units = kept.units if isinstance(kept, Balance | Box) else -1
+    return {"sku": str(key), "units": units, "at": T0}
 
 
 class Text(str):
@@ -345,11 +360,14 @@ RULES = [
     Rule("not_negative", Between(0, None), "units"),
     Rule("not_much", Between(None, 40), "units", Action.WARN),
 ]
+DOES_TO_STATES = [
+    *("", "", "", "raise", "forget", "nothing", "again", "misfit", "dict", "loose", "plain")
+]
 EVENTS = st.lists(
     st.tuples(
         st.sampled_from(["a", "b", "ä", 5, None, True, *ODD_KEYS]),
         st.integers(-9, 30),
-        st.sampled_from(["", "", "", "raise", "forget", "nothing", "misfit", "dict", "plain"]),
+        st.sampled_from(DOES_TO_STATES),
         st.sampled_from([None, None, None, b"", b"a", b"5", b"\xff"]),
     ),
     max_size=12,
@@ -419,6 +437,32 @@ def test_a_run_comes_to_the_state_that_its_records_come_to(
         results.append((outcome, shard.changes, shard.facts, kept, shard.arrived))
 
     assert results[0] == results[1]
+
+
+class Pair(msgspec.Struct, frozen=True, array_like=True):
+    """An event that is written as a list."""
+
+    sku: Any
+    units: int
+    does: str = ""
+
+
+def split(record: dict[str, Any]) -> Any:
+    pair = [record["sku"], record["units"]]
+    return pair if record["does"] else Pair(*pair)
+
+
+def test_a_list_is_several_events_even_where_an_event_can_be_read_from_it() -> None:
+    made = summing(balance, Balance, str, transforms=True)
+    assert made.state is not None
+    said = dataclasses.replace(made.state, event_type=Pair)
+    source = dataclasses.replace(made.inputs[0], transformation=transformation(split))
+    paths, _ = begun(dataclasses.replace(made, state=said, inputs=(source,)))
+    listed = msgspec.json.encode(Event("a", 3, "listed"))
+
+    found = together(paths.pipelines[TOPIC], [message(listed, key=b"a")] * 2)
+
+    assert [one[1:3] for one in found["rejected"]] == [("code", "transformation")] * 2
 
 
 @pytest.mark.parametrize("key_type", [str, int])
