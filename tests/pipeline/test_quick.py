@@ -335,7 +335,7 @@ def balance(before: Balance | None, event: Event) -> Any:
 
 def fill(before: Box | None, event: Event) -> Any:
     box = before or Box()
-    if event.does != "nothing":
+    if event.does not in ("nothing", "again"):
         box.units += event.units
     if event.does == "raise":
         raise ValueError("after it was changed")
