@@ -424,6 +424,7 @@ def test_a_run_comes_to_the_state_that_its_records_come_to(
         message(
             json.dumps({"sku": sku, "units": units, "does": does}).encode(),
             key=str(sku).encode() if key is None else key,
+            timestamp=(1, T0 + offset),
             offset=offset,
         )
         for offset, (sku, units, does, key) in enumerate(script)
