@@ -6,12 +6,9 @@ import enum
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Protocol
 
 from mesh_stream.pipeline.record import Outcome
-
-_event_time, _arrived = attrgetter("event_time"), attrgetter("arrived")
 
 
 class WorkerState(enum.StrEnum):
@@ -114,10 +111,10 @@ class Committed:
         self.tolerated.update(outcome.tolerated)
 
     def _add_facts(self, outcome: Outcome) -> None:
-        times = list(map(_event_time, outcome.facts))
+        times = [fact.event_time for fact in outcome.facts]
         self.facts += len(times)
         self.event_times += times
-        self.arrivals += map(_arrived, outcome.facts)
+        self.arrivals += [fact.arrived for fact in outcome.facts]
         newest = max(times)
         self.newest_event = max(self.newest_event, newest)
         self.newest_input = max(self.newest_input, min(newest, outcome.arrived))
