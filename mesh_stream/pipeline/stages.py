@@ -34,11 +34,6 @@ class StagesByType(dict[type, tuple[Judge, Encode]]):
         self._schema_id = schema_id
         self.finish: Callable[[Encode], Encode] = lambda encode: encode
 
-    @property
-    def first(self) -> type | None:
-        """The first type that came, which most often is the only one; None before."""
-        return next(iter(self), None)
-
     def __missing__(self, record_type: type) -> tuple[Judge, Encode]:
         product = self._product
         shape = Shape(record_type)

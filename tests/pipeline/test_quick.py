@@ -245,6 +245,19 @@ def test_a_run_of_odd_records_is_asked_for_the_quick_way_less_and_less() -> None
     assert len(calls) <= 100 + 7
 
 
+def test_the_type_of_the_first_fact_need_not_be_the_usual_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = product(SALES, port(transformation(sell, Order)))
+    pipeline = paths_of(made, schema_id=7, writers=MemorySchemas()).pipelines[TOPIC]
+    together(pipeline, orders([order(does="other type")]))
+    together(pipeline, orders([order()] * 2))
+
+    found = together(without_the_ordinary(pipeline, monkeypatch), orders([order()] * 2))
+
+    assert len(found["facts"]) == 2
+
+
 def test_a_dependency_that_is_away_stops_the_run_where_it_is() -> None:
     pipeline, outcome = selling(), Outcome()
     run = orders([order(), order(), order(does="away"), order()])
