@@ -226,19 +226,12 @@ class Reading:
 
     Attributes:
         event: As `event_reader`.
-        passing: As `passing_class`.
         key: As `key_reader`.
-        text: The key as text, where it is a good one; anything else, or it raises, where it may not
-            be. For whoever is fast, and asks `own_key` then.
     """
 
     def __init__(self, state: State) -> None:
         self.event = event_reader(state)
-        self.passing = passing_class(state)
         self.key = key_reader(state)
-        self.text: Callable[[Any], Any] = lambda event: self.key(event).decode()
-        if state.key is not None and state.key_type is str:
-            self.text = _field_reader(state, state.key)
         self._name = state.key
 
     def own_key(self, event: Any, message: Message) -> bytes:

@@ -71,17 +71,17 @@ def compile_quick(
     source = "\n".join(
         [
             "def quick(run, at, outcome, shard):",
-            " done, sources = at, outcome.sources",
+            " done, left_out = at, 0",
             " publish = outcome.facts.append",
             *((f" {line}" for line in _MEMORY) if state is not None else ()),
             " try:",
             "  for m in run[at:] if at else run:",
             *(f"   {line}" for part in parts for line in part.lines),
             f"   {publish}",
-            "   sources += 1; done += 1",
+            "   done += 1",
             " except Exception:",
             "  pass",
-            " outcome.sources = sources",
+            " outcome.sources += done - at - left_out",
             " return done",
         ]
     )
@@ -101,7 +101,7 @@ _MEMORY = [
 _LEFT_OUT = [
     "if r is None or r.__class__ is _filtered:",
     " _count_filtered(outcome, r)",
-    " done += 1",
+    " left_out += 1; done += 1",
     " continue",
 ]
 
@@ -158,7 +158,7 @@ def _folding(state: State) -> _Part:
             "if n is None: break",
             "v = _save(n)",
             "if n is b and v == h:",
-            " sources += 1; done += 1",
+            " done += 1",
             " continue",
             "h, r = v, _load(v)",
         ]
@@ -167,7 +167,7 @@ def _folding(state: State) -> _Part:
             "n = _fold(h, r)",
             "if n is None: break",
             "if n is h:",
-            " sources += 1; done += 1",
+            " done += 1",
             " continue",
             "v = _save(n)",
             "h = r = _load(v)",
