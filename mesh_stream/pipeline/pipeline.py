@@ -156,7 +156,10 @@ class Pipeline:
         try:
             while done < len(run):
                 if quick is not None:
-                    began, done = done, quick(run, done, outcome, shard)
+                    began = done
+                    done, met = quick(run, done, outcome, shard)
+                    if met is not None:
+                        raise met
                     taken += done - began
                     # The further where there was nothing for it: it must not ask in vain for each.
                     stretch = 1 if done > began else 2 * stretch

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mesh_stream.errors import PlatformError
 from mesh_stream.pipeline.decode import Decode, json_reader
 from mesh_stream.pipeline.encode import ARRIVED, fact_source
 from mesh_stream.pipeline.entries import STATE
@@ -28,10 +29,10 @@ from mesh_stream.pipeline.transform import source_context
 from mesh_stream.product.folding import is_as_it_comes
 from mesh_stream.product.product import Input, Product, State, Transformation
 
-Quick = Callable[[Sequence[Message], int, Outcome, Shard | None], int]
-"""(run, where to begin, outcome, the fold's shard) -> the first record that it did not take; the
-length of the run, if all. Facts without a fold, and counts, go to the outcome; all else to the
-shard."""
+Quick = Callable[[Sequence[Message], int, Outcome, Shard | None], tuple[int, PlatformError | None]]
+"""(run, where to begin, outcome, the fold's shard) -> (the first record that it did not take, or
+the length of the run; the platform fault that it met there). Facts without a fold, and counts, go
+to the outcome; all else to the shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def compile_quick(
     source = "\n".join(
         [
             "def quick(run, at, outcome, shard):",
-            " done, left_out = at, 0",
+            " done, left_out, fault = at, 0, None",
             " publish = outcome.facts.append",
             *((f" {line}" for line in _MEMORY) if state is not None else ()),
             " try:",
@@ -79,13 +80,20 @@ def compile_quick(
             *(f"   {line}" for part in parts for line in part.lines),
             f"   {publish}",
             "   done += 1",
+            # Nothing that the ordinary way could say more of, and perhaps it took long.
+            " except _PlatformError as error:",
+            "  fault = error",
             " except Exception:",
             "  pass",
             " outcome.sources += done - at - left_out",
-            " return done",
+            " return done, fault",
         ]
     )
-    names: dict[str, Any] = {"_filtered": Filtered, "_count_filtered": count_filtered}
+    names: dict[str, Any] = {
+        "_filtered": Filtered,
+        "_count_filtered": count_filtered,
+        "_PlatformError": PlatformError,
+    }
     for part in parts:
         names |= part.names
     # Built from field names (Avro identifiers) and constants passed by reference.

@@ -229,6 +229,22 @@ def test_a_dependency_that_is_away_stops_the_run_where_it_is() -> None:
     assert (caught.value.done, outcome.consumed, len(outcome.facts)) == (2, 2, 2)
 
 
+def test_a_dependency_that_is_away_is_asked_once_for_a_run() -> None:
+    asked = []
+
+    def ask(one: Order) -> Any:
+        asked.append(one.does)
+        return sell(one)
+
+    pipeline = selling(ask)
+    asked.clear()
+
+    with pytest.raises(Interrupted):
+        pipeline.process(orders([order(), order(does="away"), order()]), Outcome())
+
+    assert asked == ["", "away"]
+
+
 def test_a_rule_that_stops_all_stops_the_quick_way() -> None:
     rules = [Rule("not_negative", Between(0, None), "units", Action.FAIL)]
     made = product(SALES, port(transformation(sell, Order)), rules=rules)
