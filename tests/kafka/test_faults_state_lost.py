@@ -128,6 +128,7 @@ def _run(torture: TallyScene) -> None:
     eventually(lambda: torture.lag() == 0, within=60, what="all input committed")
     slot.signal(signal.SIGTERM)
     assert slot.wait(15) == 0, slot.said()
+    torture.all_read(within=60)
 
 
 def _refusal(torture: TallyScene) -> str:

@@ -125,6 +125,14 @@ class Scene:
         """
         self.feed.stop()
         eventually(lambda: self.lag() == 0, within=within, what="all input committed (lag 0)")
+        self.all_read(within=within)
+
+    def all_read(self, *, within: float) -> None:
+        """Wait until nothing is open, and the reader saw all that is committed: it may be behind.
+
+        Raises:
+            AssertionError: Not in time.
+        """
         eventually(lambda: self.hidden() == 0, within=within, what="no transaction left open")
         self._caught_up(self.reader, within)
 

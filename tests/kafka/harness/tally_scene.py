@@ -118,8 +118,7 @@ class TallyScene(Scene):
                 within=within,
                 what=f"{wanted} facts of closed windows",
             )
-        eventually(lambda: self.hidden() == 0, within=within, what="no transaction left open")
-        self._caught_up(self.reader, within)
+        self.all_read(within=within)
 
     def verify(self) -> list[Read]:
         self.reader.stop()
