@@ -4,8 +4,7 @@ Encoding is the largest single cost of a Python worker. fastavro walks the schem
 record; a function generated for one schema does not. It writes the same bytes (a property test
 holds the two against each other); every schema it does not cover goes to fastavro.
 
-Bytes are written as text of one character a byte (Latin-1) and turned into bytes once, at the end:
-an f-string joins pieces without a call, and most strings are such text already.
+Each field is a few pieces of bytes, most of them looked up; those of all fields are joined at once.
 
 Source of the encoding: Apache Avro 1.12 specification, "Binary Encoding" and "Logical Types".
 """
@@ -32,7 +31,7 @@ from mesh_stream.pipeline.avro_numbers import (
     LONG_MIN,
     LONGS,
     LOW_BITS,
-    decimal_text,
+    decimal_bytes,
     unscaling,
     varint,
 )
@@ -98,9 +97,9 @@ class Writer:
 
     Attributes:
         lines: Statements, indented once.
-        parts: Expressions of the bytes as text, in order; none has a quotation mark in it.
+        parts: Expressions of the bytes, in order.
         names: What the source refers to.
-        strings: Field -> source of its UTF-8 bytes, where the field is a string.
+        strings: Field -> local that holds its text in UTF-8, where the field is a string.
         millis: Field -> local that holds its milliseconds, where it is a timestamp.
     """
 
@@ -152,7 +151,7 @@ class Writer:
         parts: list[str] = write(self, x, indent, schema)
         if indent == "  ":
             if kind == "string":
-                self.strings[name] = f"{parts[-1]}.encode('latin-1')"
+                self.strings[name] = parts[-1]
             elif logical == "timestamp-millis":
                 self.millis[name] = x
             elif logical == "timestamp-micros":
@@ -163,22 +162,28 @@ class Writer:
         if len(schema) != 2 or schema.count("null") != 1:
             return None
         null = schema.index("null")
-        x, out = self.local(), self.local()
-        self.lines.append(f"{indent}{x} = {value}")
-        self.lines.append(f"{indent}if {x} is None:")
-        self.lines.append(f"{indent}  {out} = {varint(null)!r}")
-        self.lines.append(f"{indent}else:")
+        x, branch = self.local(), self.local()
+        at = len(self.lines)
         parts = self._write(name, schema[1 - null], x, indent + "  ")
         if parts is None:
             return None
-        self.lines.append(f"{indent}  {out} = {joined(parts, before=varint(1 - null))}")
-        return [out]
+        outs = [branch, *(self.local() for _ in parts)]
+        filled = "; ".join(f"{out} = {part}" for out, part in zip(outs[1:], parts, strict=True))
+        self.lines[at:at] = [
+            f"{indent}{x} = {value}",
+            f"{indent}if {x} is None:",
+            f"{indent}  {branch} = {varint(null)!r}",
+            f"{indent}  {' = '.join(outs[1:])} = b''",
+            f"{indent}else:",
+            f"{indent}  {branch} = {varint(1 - null)!r}",
+        ]
+        self.lines.append(f"{indent}  {filled}")
+        return outs
 
 
-def joined(parts: Iterable[str], *, before: str = "") -> str:
-    """Source of the text that expressions make together, after some literal text."""
-    literal = before.encode("unicode_escape").decode()
-    return f'f"{literal}' + "".join(f"{{{part}}}" for part in parts) + '"'
+def joined(parts: Iterable[str]) -> str:
+    """Source of the bytes that expressions make together."""
+    return f"_join(({', '.join(parts)},))"
 
 
 def kind_of(schema: Any) -> tuple[str, str | None]:
@@ -191,7 +196,7 @@ def kind_of(schema: Any) -> tuple[str, str | None]:
 
 
 def _boolean(w: Writer, x: str, indent: str, _schema: Any) -> list[str]:
-    flags = w.name({True: "\x01", False: "\x00"})
+    flags = w.name({True: b"\x01", False: b"\x00"})
     w.lines.append(f"{indent}if {x}.__class__ is not bool: _refuse()")
     return [f"{flags}[{x}]"]
 
@@ -208,7 +213,7 @@ def _whole(numbers: str) -> Any:
 def _number(pack: Any) -> Any:
     def write(w: Writer, x: str, indent: str, _schema: Any) -> list[str]:
         w.lines.append(f"{indent}if {x}.__class__ is not float: {x} = _float({x})")
-        return [f"{w.name(pack)}({x}).decode(_latin)"]
+        return [f"{w.name(pack)}({x})"]
 
     return write
 
@@ -224,24 +229,20 @@ def _as_float(value: Any) -> float:
 
 
 def _string(w: Writer, x: str, indent: str, _schema: Any) -> list[str]:
-    # A subclass may be formatted as something else than its text.
-    w.lines.append(f"{indent}if {x}.__class__ is not str or not {x}.isascii(): {x} = _utf8({x})")
+    # Not the text's own method: a subclass may have another.
+    w.lines.append(f"{indent}{x} = _utf8({x})")
     return [f"_longs[len({x})]", x]
-
-
-def _utf8(text: str) -> str:
-    return text.encode().decode("latin-1")
 
 
 def _bytes(w: Writer, x: str, indent: str, _schema: Any) -> list[str]:
     w.lines.append(f"{indent}if {x}.__class__ is not bytes: _refuse()")
-    return [f"_longs[len({x})]", f"{x}.decode(_latin)"]
+    return [f"_longs[len({x})]", x]
 
 
 def _fixed(w: Writer, x: str, indent: str, schema: Any) -> list[str]:
     size = schema["size"]
     w.lines.append(f"{indent}if {x}.__class__ is not bytes or len({x}) != {size}: _refuse()")
-    return [f"{x}.decode(_latin)"]
+    return [x]
 
 
 def _decimal(w: Writer, x: str, indent: str, schema: Any) -> list[str]:
@@ -252,14 +253,14 @@ def _decimal(w: Writer, x: str, indent: str, schema: Any) -> list[str]:
         f"{indent}{n} = int({exact}({scale_up}({x}, {scale})))",
     ]
     if schema["type"] == "fixed":
-        return [f"{n}.to_bytes({schema['size']}, _big, signed=True).decode(_latin)"]
+        return [f"{n}.to_bytes({schema['size']}, _big, signed=True)"]
     high, low = w.local(), w.local()
     w.lines += [
         # Two or three bytes, as most amounts of money have: up to 83,886.07, in cents.
         f"{indent}if 256 <= {n} <= 0x7FFFFF:",
         f"{indent}  {high} = _high_bytes[{n} >> 8]; {low} = _bytes[{n} & 255]",
         f"{indent}else:",
-        f"{indent}  {high} = _decimal_text({n}); {low} = ''",
+        f"{indent}  {high} = _decimal_bytes({n}); {low} = b''",
     ]
     return [high, low]
 
@@ -282,7 +283,7 @@ def _timestamp(convert: str) -> Any:
             f"{indent}if {x} >= 8192:",
             f"{indent}  {low} = _low_bits[{x} & 8191]; {high} = _high_bits[{x} >> 13]",
             f"{indent}else:",
-            f"{indent}  {low} = _longs[{x}]; {high} = ''",
+            f"{indent}  {low} = _longs[{x}]; {high} = b''",
         ]
         return [low, high]
 
@@ -311,8 +312,8 @@ def _uuid(w: Writer, x: str, indent: str, _schema: Any) -> list[str]:
     return [f"_longs[len({b})]", b]
 
 
-def _uuid_text(value: Any) -> str:
-    return str(value if isinstance(value, UUID) else UUID(value))
+def _uuid_text(value: Any) -> bytes:
+    return str(value if isinstance(value, UUID) else UUID(value)).encode()
 
 
 def _enum(w: Writer, x: str, _indent: str, schema: Any) -> list[str]:
@@ -350,7 +351,7 @@ _LOGICAL = {
 }  # fmt: skip
 
 SCOPE: Mapping[str, Any] = {
-    "_latin": "latin-1",
+    "_join": b"".join,
     "_big": "big",
     "_bytes": BYTES,
     "_ints": INTS,
@@ -359,11 +360,11 @@ SCOPE: Mapping[str, Any] = {
     "_high_bits": HIGH_BITS,
     "_high_bytes": HIGH_BYTES,
     "_refuse": _refuse,
-    "_utf8": _utf8,
+    "_utf8": str.encode,
     "_float": _as_float,
     "_decimal_type": Decimal,
     "_to_decimal": to_decimal,
-    "_decimal_text": decimal_text,
+    "_decimal_bytes": decimal_bytes,
     "_epoch": EPOCH,
     "_micros": _micros,
     "_local_millis": _local_millis,

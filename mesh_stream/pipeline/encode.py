@@ -52,7 +52,7 @@ def fact_source(
 ) -> FactSource:
     """Write what encodes records of one type; as `compile_encode`. Raises whatever does not fit."""
     frame = b"\x00" + schema_id.to_bytes(4, "big")
-    names: dict[str, Any] = {**SCOPE, "_fact": Fact}
+    names: dict[str, Any] = {**SCOPE, "_fact": Fact, "_frame": frame}
     writer = Writer()
     named = named_types(contract.schema)
     flat = all(
@@ -60,12 +60,12 @@ def fact_source(
         for field in contract.schema["fields"]
     )
     if flat:
-        names |= writer.names | {"_frame": frame.decode("latin-1")}
+        names |= writer.names
         given, lines = "r", [line[2:] for line in writer.lines]
-        value = joined(["_frame", *writer.parts]) + ".encode(_latin)"
+        value = joined(["_frame", *writer.parts])
     else:
         conform, write = conform_to(contract.schema), _fastavro_writer(contract)
-        names |= {"_conform": conform, "_write": write, "_frame": frame}
+        names |= {"_conform": conform, "_write": write}
         # From here on the record is plain data: a dict of the contract's fields.
         writer, shape = Writer(), Shape(dict)
         given, lines = "given", ["given = r", "r = _conform(r)"]
