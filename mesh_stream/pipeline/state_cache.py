@@ -1,10 +1,12 @@
 """The states that were used lately, in memory: two generations, the older is dropped whole.
 
-That bounds how many there are without noting, for every look-up, when it was.
+That bounds how many there are without noting, for every look-up, when it was. As long as all of
+them have room there is one generation, and nothing is moved or dropped.
 """
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 
@@ -19,14 +21,21 @@ class Cache:
     """
 
     def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._half = max(1, limit // 2)
         self.young: dict[bytes, Any] = {}
         self._old: dict[bytes, Any] = {}
 
     def make_room(self) -> None:
         """Forget the older ones where there are too many; `young` is another afterwards."""
-        if len(self.young) >= self._half:
+        if len(self.young) < self._half:
+            return
+        if self._old:
             self._old, self.young = self.young, {}
+        elif len(self.young) > self._limit:
+            # All of them had room until now: those that came last are kept.
+            newer = islice(self.young.items(), len(self.young) - self._half, None)
+            self._old, self.young = dict(newer), {}
 
     def find(self, key: bytes) -> Any:
         """The entry under a key, or None where it is not here."""

@@ -21,7 +21,7 @@ from mesh_stream.runtime.store import Position
 
 log = logging.getLogger(__name__)
 
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 30.0
 """How long what is committed waits for the store, where there is room for it."""
 
 
