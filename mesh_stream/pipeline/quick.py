@@ -68,7 +68,7 @@ def compile_quick(
     if state is not None:
         parts.append(_folding(state))
     parts.append(_judging(product, schema_id, record_type))
-    publish = "publish(fact)" if state is None else "changes[s] = v; facts[s] = fact; young[s] = h"
+    publish = "publish(fact)" if state is None else "changes[s] = young[s] = v; facts[s] = fact"
     source = "\n".join(
         [
             "def quick(run, at, outcome, shard):",
@@ -131,7 +131,7 @@ def _transforming(transformation: Transformation) -> _Part:
 
 
 def _folding(state: State) -> _Part:
-    """From the event `r` to what its state says: the bytes `v`, kept as `h`, and a record `r`."""
+    """From the event `r` to its state, as the bytes `v` and as the record `r` that they say."""
     codec, passing = codec_of(state), passing_class(state)
     names: dict[str, Any] = {
         "_event": passing,
@@ -158,28 +158,20 @@ def _folding(state: State) -> _Part:
     else:
         name = "_name(k)"
         lines += ["if _key(r) != k: break"]
-    lines += ["s = _state + k", "h = young.get(s)", "if h is None: h = held(s)"]
-    if codec.mutable:
-        lines += [
-            "b = None if h is None else _load(h)",
-            "n = _fold(b, r)",
-            "if n is None: break",
-            "v = _save(n)",
-            "if n is b and v == h:",
-            " done += 1",
-            " continue",
-            "h, r = v, _load(v)",
-        ]
-    else:
-        lines += [
-            "n = _fold(h, r)",
-            "if n is None: break",
-            "if n is h:",
-            " done += 1",
-            " continue",
-            "v = _save(n)",
-            "h = r = _load(v)",
-        ]
+    lines += [
+        "s = _state + k",
+        "h = young.get(s)",
+        "if h is None: h = held(s)",
+        "b = None if h is None else _load(h)",
+        "n = _fold(b, r)",
+        "if n is None: break",
+        "v = _save(n)",
+        # As it was, or changed in place.
+        f"if n is b{' and v == h' if codec.mutable else ''}:",
+        " done += 1",
+        " continue",
+        "r = _load(v)",
+    ]
     if state.fact is not None:
         names["_make"] = state.fact.call
         lines += [f"r = _make({name}, None, r)"]

@@ -1,17 +1,17 @@
 """What one partition of a product remembers: changes not yet committed, over a store of what is.
 
-    cache       states as of now, as objects, the recently used ones
-    changes     of the transaction that is being filled, as bytes
-    frozen      of the one that is being committed, as bytes
+    cache       states as of now, the recently used ones
+    changes     of the transaction that is being filled
+    frozen      of the one that is being committed
     committed   of those before that the store is yet to get
     leaving     what is on its way to the store
-    store       committed states, as bytes
+    store       committed states
 
 A look-up goes down in that order. Invariants: the store holds nothing that is not committed; what
-an abort takes is dropping the changes, and their keys from the cache. What a look-up gives is
-always what the bytes say, so that an event comes to the same whether a commit, a restart or nothing
-lies between it and the one before. States are never changed in place: one whose type could be is
-kept as bytes in the cache, too, and decoded for every event.
+an abort takes is dropping the changes, and their keys from the cache. Every floor holds bytes, and
+a look-up decodes them: so an event comes to the same whether a commit, a restart or nothing lies
+between it and the one before, and nothing that a fold does to a state changes it in here. It is
+faster, too: of a hundred thousand states as objects, each look-up waits for the memory of several.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Shard:
         store: Its committed entries.
         codec: How they are read and written.
         sources: Who brings its events.
-        cached: Most objects in the cache.
+        cached: Most states in the cache.
         type_entry: Key and value that describe the type of the states.
     """
 
@@ -100,8 +100,6 @@ class Shard:
         self.watermark = Watermark(sources, self._meta.progress if self._meta else Progress())
         self.unseen = True
         """Whether there may be something due that nobody has looked for."""
-        self.get: Callable[[bytes], Any] = self._read if codec.mutable else self.held
-        """The state under a key as of now, or None."""
         self.arrived = -1
         """When the newest record arrived that came here, of those since it is here; -1: none."""
 
@@ -126,7 +124,8 @@ class Shard:
 
     # States
 
-    def _read(self, key: bytes) -> Any:
+    def get(self, key: bytes) -> Any:
+        """The state under a key as of now, or None."""
         held = self.held(key)
         return None if held is None else self.codec.decode(held)
 
@@ -134,8 +133,8 @@ class Shard:
         """Whether what `get` gave is still what it was, where it could have been changed."""
         return not self.codec.mutable or self.codec.encode(entry) == self.held(key)
 
-    def held(self, key: bytes) -> Any:
-        """What is kept in memory of the state under a key as of now, brought there if need be."""
+    def held(self, key: bytes) -> bytes | None:
+        """The bytes of the state under a key as of now, brought into memory if need be."""
         found = self.cache.find(key)
         if found is not None:
             return found
@@ -155,11 +154,10 @@ class Shard:
         yield self._committed
         yield self._leaving
 
-    def _load(self, key: bytes, value: bytes | None) -> Any:
-        if value is None:
-            return None
-        found = self.cache.young[key] = value if self.codec.mutable else self.codec.decode(value)
-        return found
+    def _load(self, key: bytes, value: bytes | None) -> bytes | None:
+        if value is not None:
+            self.cache.young[key] = value
+        return value
 
     def begin(self, run: int, keys: Callable[[], Iterable[bytes]] | None = None) -> None:
         """A run of records is about to come.
@@ -192,8 +190,7 @@ class Shard:
             self.changes[key] = None
             self.cache.forget(key)
         else:
-            self.changes[key] = entry.encoded
-            self.cache.young[key] = entry.held
+            self.changes[key] = self.cache.young[key] = entry.encoded
 
     def publish(self, key: bytes, fact: Fact) -> None:
         """Publish a fact with the transaction, instead of what was to be published for the key."""
@@ -255,7 +252,7 @@ class Shard:
         found = {key for key, _ in self._scan(WINDOW, stop, limit)}
         for changes in self._levels():
             found.update(key for key in changes if WINDOW <= key < stop)
-        return [key for key in sorted(found) if self.get(key) is not None][:limit]
+        return [key for key in sorted(found) if self.held(key) is not None][:limit]
 
     def _scan(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """Entries of the store, and so many more as may be gone already above it."""

@@ -7,7 +7,6 @@ them have room there is one generation, and nothing is moved or dropped.
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any
 
 
 class Cache:
@@ -23,8 +22,8 @@ class Cache:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._half = max(1, limit // 2)
-        self.young: dict[bytes, Any] = {}
-        self._old: dict[bytes, Any] = {}
+        self.young: dict[bytes, bytes] = {}
+        self._old: dict[bytes, bytes] = {}
 
     def make_room(self) -> None:
         """Forget the older ones where there are too many; `young` is another afterwards."""
@@ -37,7 +36,7 @@ class Cache:
             newer = islice(self.young.items(), len(self.young) - self._half, None)
             self._old, self.young = dict(newer), {}
 
-    def find(self, key: bytes) -> Any:
+    def find(self, key: bytes) -> bytes | None:
         """The entry under a key, or None where it is not here."""
         found = self.young.get(key)
         if found is None:

@@ -16,12 +16,10 @@ class Written(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         encoded: Its bytes.
         entry: What they say.
-        held: What is kept in memory: the entry, or its bytes where it could be changed.
     """
 
     encoded: bytes
     entry: Any
-    held: Any
 
 
 class Codec:
@@ -52,7 +50,7 @@ class Codec:
             raise
         except Exception as error:
             raise self.misfit(error) from error
-        return Written(encoded, read, encoded if self.mutable else read)
+        return Written(encoded, read)
 
     def misfit(self, error: Exception) -> CodeError:
         """What is said of a state that could not be written and read again."""

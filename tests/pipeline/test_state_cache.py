@@ -12,7 +12,7 @@ def use(cache: Cache, number: int) -> bool:
     """Look an entry up as a fold does, and change it; returns whether it was there."""
     key = b"%d" % number
     found = cache.find(key)
-    cache.young[key] = number
+    cache.young[key] = key
     cache.make_room()
     return found is not None
 

@@ -119,7 +119,7 @@ class Made:
     def change(self, value: bytes | None, *, to: int | None = None) -> dict[Partition, str]:
         """One transaction, frozen: a state, and perhaps a position; returns what it notes."""
         assert self.states.paths.fold is not None
-        written = None if value is None else Written(value, value, value)
+        written = None if value is None else Written(value, value)
         self.states.paths.fold.shards[0].put(KEY, written)
         self.read.moved.clear()
         if to is not None:
