@@ -1,8 +1,8 @@
 """Committed changes on their way into the stores, in a thread beside the loop.
 
 RocksDB needs no interpreter while it writes: the loop goes on with the next records meanwhile. And
-it is not asked for each transaction: of a state that changes often only the newest is written, some
-seconds later. A crash loses what waits, and no more than it would lose anyway: RocksDB, too, keeps
+it is not asked for each transaction: of a state that changes often only the newest is written, half
+a minute later. A crash loses what waits, and no more than it would lose anyway: RocksDB, too, keeps
 what it was given in memory for a while (`store.py`), and the changelog has it all.
 """
 
