@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import NewPartitions
 
 from mesh_stream.kafka import topics
 from mesh_stream.local.extra import require
@@ -71,7 +70,7 @@ def test_a_product_keyed_as_its_input_refuses_whatever_does_not_fit(
         _delete_records(torture, torture.raw, 1, done + 5)
         assert "retention removed 5 records before they were read" in _refusal(torture)
 
-        torture.admin.create_partitions([NewPartitions(torture.raw, 3)])[torture.raw].result(20)
+        broker.grow_topic(torture.admin, torture.raw, 3)
         said = _refusal(torture)
         assert f"{torture.raw} has 3 partitions, but its states are kept in 2 ({changelog})" in said
 
@@ -97,8 +96,7 @@ def test_a_product_that_keys_its_events_refuses_whatever_does_not_fit(
         _refusal(torture)
 
         width = broker.partitions_of(torture.admin, torture.fold_topic) + 1
-        grown = torture.admin.create_partitions([NewPartitions(torture.fold_topic, width)])
-        grown[torture.fold_topic].result(20)
+        broker.grow_topic(torture.admin, torture.fold_topic, width)
         assert f"{torture.fold_topic} has {width} partitions, but" in _refusal(torture)
 
 
@@ -109,8 +107,7 @@ def test_partitions_that_an_input_gets_meanwhile_stop_a_product_keyed_as_it_and_
         with _supervised(torture, slots=2) as supervisor:
             torture.send(100)
             eventually(lambda: torture.lag() == 0, within=60, what="the first events committed")
-            grown = torture.admin.create_partitions([NewPartitions(torture.raw, 3)])
-            grown[torture.raw].result(20)
+            broker.grow_topic(torture.admin, torture.raw, 3)
             torture.feed.look_again()
             torture.feed.send(torture.feed.goods.next("good"), partition=2)
             assert supervisor.wait(60) == REFUSED

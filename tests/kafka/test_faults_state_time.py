@@ -7,7 +7,6 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from confluent_kafka.admin import NewPartitions
 
 from mesh_stream.local.stack import Stack
 from tests.deadline import eventually
@@ -72,7 +71,7 @@ def test_partitions_that_an_input_gets_are_counted_and_waited_for(
         slots[1].start()
         goods = _moves(torture)
         torture.send(500)
-        torture.admin.create_partitions([NewPartitions(torture.raw, 3)])[torture.raw].result(20)
+        broker.grow_topic(torture.admin, torture.raw, 3)
         torture.feed.look_again()
         goods.clock += HOUR_MS
         torture.feed.send(goods.next("good", at=goods.clock), partition=2)

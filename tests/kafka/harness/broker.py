@@ -17,7 +17,7 @@ from confluent_kafka import (
     KafkaException,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 
 from tests.deadline import eventually
 
@@ -49,6 +49,17 @@ def create_topic(admin: AdminClient, name: str, partitions: int, **settings: str
 
     _patiently(create)
     ends(admin, [name], stable=False)
+
+
+def grow_topic(admin: AdminClient, name: str, partitions: int) -> None:
+    """Give a topic more partitions, so many in all, and wait until the broker tells of them."""
+    grown = admin.create_partitions([NewPartitions(name, partitions)], operation_timeout=SECONDS)
+    grown[name].result(SECONDS)
+    eventually(
+        lambda: partitions_of(admin, name) == partitions,
+        within=PATIENCE_SECONDS,
+        what=f"{name} has {partitions} partitions",
+    )
 
 
 def delete_topic(admin: AdminClient, name: str) -> None:
