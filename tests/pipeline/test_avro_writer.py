@@ -202,6 +202,20 @@ def test_a_decimal_comes_back_as_it_was_whatever_zeros_it_carries(
     assert read(deep, encode(deep, {"amount": [padded]})) == {"amount": [value]}
 
 
+def test_a_text_of_another_kind_is_written_as_the_text_that_it_is() -> None:
+    class Loud(str):
+        def encode(self, *_: Any) -> bytes:
+            return b"!"
+
+        def __str__(self) -> str:
+            return "!"
+
+    facts = contract(name="string", nick=["null", "string"])
+    fact = encode(facts, {"name": Loud("ä"), "nick": Loud("b")}, key="name")
+
+    assert (read(facts, fact), fact.key) == ({"name": "ä", "nick": "b"}, "ä".encode())
+
+
 @given(st.integers(-(10**18) + 1, 10**18 - 1))
 def test_a_fixed_decimal_comes_back_as_it_was_negative_zero_included(unscaled: int) -> None:
     money = decimal(18, 2) | {"type": "fixed", "name": "Money", "size": 8}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mesh_stream.pipeline.entries import STATE
 from mesh_stream.pipeline.paths import Paths, paths_of
 from mesh_stream.pipeline.record import Outcome
 from mesh_stream.pipeline.shard import Shard
@@ -136,32 +138,53 @@ def summing(fold: Any, kind: type, key_type: type, *, transforms: bool) -> Produ
     return remembering(said, source, facts=facts, rules=RULES, event_time="at")
 
 
-def begun(made: Product) -> tuple[Paths, Shard]:
-    """Its paths, with the one partition that it has; the first fact is made and forgotten."""
+KNOWN = st.dictionaries(
+    st.sampled_from(["a", "b", "5", "7"]), st.tuples(st.integers(-9, 30), st.booleans())
+)
+
+
+def begun(
+    made: Product, known: Mapping[str, tuple[int, bool]] | None = None
+) -> tuple[Paths, Shard]:
+    """Its paths, with the one partition that it has; the first fact is made and forgotten.
+
+    Args:
+        made: The product.
+        known: Key -> the units that the store has of it, and whether an earlier version of the
+            product wrote that: its bytes say the same, and are others.
+    """
     said = made.state
     assert said is not None
     paths = paths_of(made, schema_id=7, writers=MemorySchemas())
     assert paths.fold is not None
 
-    def shard() -> Shard:
-        kept, entry = codec_of(said), type_entry(said)
-        return Shard(MemoryStore(), kept, sources=[f"{TOPIC}:0"], cached=4, type_entry=entry)
+    def shard(known: Mapping[str, tuple[int, bool]]) -> Shard:
+        kept, entry, store = codec_of(said), type_entry(said), MemoryStore()
+        for key, (units, is_old) in known.items():
+            more = {"of_old": 1} if is_old else {}
+            store.apply({STATE + key.encode(): kept.encode({"units": units, **more})}, None)
+        return Shard(store, kept, sources=[f"{TOPIC}:0"], cached=4, type_entry=entry)
 
-    paths.fold.shards[0] = shard()
+    paths.fold.shards[0] = shard({})
     key = 5 if said.key_type is int else "a"
     first = message(msgspec.json.encode(Event(key, 1)), key=str(key).encode())
     paths.pipelines[TOPIC].process([first], Outcome())
     assert paths.fold.shards[0].facts
-    paths.fold.shards[0] = shard()
+    paths.fold.shards[0] = shard(known or {})
     return paths, paths.fold.shards[0]
 
 
 @pytest.mark.parametrize("transforms", [False, True])
 @pytest.mark.parametrize("key_type", [str, int])
 @pytest.mark.parametrize(("fold", "kind"), [(balance, Balance), (fill, Box)])
-@given(script=EVENTS)
+@given(script=EVENTS, known=KNOWN)
 def test_a_run_comes_to_the_state_that_its_records_come_to(
-    fold: Any, kind: type, key_type: type, transforms: bool, script: list[tuple[Any, ...]]
+    fold: Any,
+    kind: type,
+    key_type: type,
+    transforms: bool,
+    script: list[tuple[Any, ...]],
+    known: dict[str, tuple[int, bool]],
 ) -> None:
     run = [
         message(
@@ -175,7 +198,7 @@ def test_a_run_comes_to_the_state_that_its_records_come_to(
 
     results = []
     for way in (together, one_by_one):
-        paths, shard = begun(summing(fold, kind, key_type, transforms=transforms))
+        paths, shard = begun(summing(fold, kind, key_type, transforms=transforms), known)
         outcome = way(paths.pipelines[TOPIC], run)
         kept = {key: shard.get(key) for key in shard.changes}
         results.append((outcome, shard.changes, shard.facts, kept, shard.arrived))
@@ -215,7 +238,8 @@ def test_a_list_is_several_events_even_where_an_event_can_be_read_from_it() -> N
 def test_good_events_go_the_quick_way(
     fold: Any, kind: type, key_type: type, transforms: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths, shard = begun(summing(fold, kind, key_type, transforms=transforms))
+    stored = dict.fromkeys(("b", "2"), (20, False))
+    paths, shard = begun(summing(fold, kind, key_type, transforms=transforms), stored)
     pipeline = without_the_ordinary(paths.pipelines[TOPIC], monkeypatch)
     keys: list[Any] = ["a", "b", "a"] if key_type is str else [1, 2, 1]
     does = ["", "", "nothing"]
@@ -226,4 +250,5 @@ def test_good_events_go_the_quick_way(
 
     found = together(pipeline, run)
 
-    assert (found["sources"], len(shard.changes), len(shard.facts)) == (3, 2, 2)
+    assert (found["sources"], len(shard.facts)) == (3, 2)
+    assert [shard.get(key).units for key in shard.changes] == [3, 23]
