@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mesh_stream.pipeline.entries import STATE
@@ -141,6 +141,7 @@ def summing(fold: Any, kind: type, key_type: type, *, transforms: bool) -> Produ
 KNOWN = st.dictionaries(
     st.sampled_from(["a", "b", "5", "7"]), st.tuples(st.integers(-9, 30), st.booleans())
 )
+IN_STORE = dict.fromkeys(("a", "5"), (9, True))
 
 
 def begun(
@@ -151,7 +152,8 @@ def begun(
     Args:
         made: The product.
         known: Key -> the units that the store has of it, and whether an earlier version of the
-            product wrote that: its bytes say the same, and are others.
+            product wrote that: its bytes say the same, and are others. They are looked up one by
+            one: the store was hardly asked lately.
     """
     said = made.state
     assert said is not None
@@ -163,7 +165,9 @@ def begun(
         for key, (units, is_old) in known.items():
             more = {"of_old": 1} if is_old else {}
             store.apply({STATE + key.encode(): kept.encode({"units": units, **more})}, None)
-        return Shard(store, kept, sources=[f"{TOPIC}:0"], cached=4, type_entry=entry)
+        one = Shard(store, kept, sources=[f"{TOPIC}:0"], cached=4, type_entry=entry)
+        one.begin(1_000)
+        return one
 
     paths.fold.shards[0] = shard({})
     key = 5 if said.key_type is int else "a"
@@ -178,6 +182,8 @@ def begun(
 @pytest.mark.parametrize("key_type", [str, int])
 @pytest.mark.parametrize(("fold", "kind"), [(balance, Balance), (fill, Box)])
 @given(script=EVENTS, known=KNOWN)
+@example(script=[(key, 1, "nothing", None) for key in ("a", 5)], known=IN_STORE)
+@example(script=[(key, 1, "", None) for key in ("a", 5)], known=IN_STORE)
 def test_a_run_comes_to_the_state_that_its_records_come_to(
     fold: Any,
     kind: type,
